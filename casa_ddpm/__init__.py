@@ -1,0 +1,27 @@
+"""Radio-interferometric images with error bars, by conditional diffusion, for CASA.
+
+The CASA task and the array-level entry point are imported on first use, so that
+``import casa_ddpm`` needs neither CASA nor torch.
+"""
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+
+__all__ = ["DirtyImage", "ddpmclean", "reconstruct"]
+
+_HOME = {
+    "DirtyImage": "casa_ddpm.dirty",
+    "ddpmclean": "casa_ddpm.tasks.ddpmclean",
+    "reconstruct": "casa_ddpm.reconstruction",
+}
+
+
+def __getattr__(name: str):
+    if name not in _HOME:
+        raise AttributeError(f"module 'casa_ddpm' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__ + ["__version__"])

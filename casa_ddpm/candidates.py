@@ -1,0 +1,127 @@
+"""Candidate sources: the regions that a sky with several peaks is divided into.
+
+Separating neighbours needs a rule that neither loses a faint source beside a
+bright one nor shreds a ring into knots. photutils' `deblend_sources` asks for a
+share of the whole island's flux and can do only one of the two. Here the islands
+that photutils finds are split by watershed at peaks that stand out relative to
+their own height: a faint peak is separate where the brightness falls by 80 %
+before it rises to a brighter one (knots of a few noise sigma are what noise makes
+of any extended source), a bright one where it falls by 30 %, with a smooth change
+between the two at about 3 sigma.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import numpy as np
+from photutils.segmentation import detect_sources
+from photutils.utils.exceptions import NoDetectionsWarning
+from scipy import ndimage
+from skimage.morphology import local_maxima, reconstruction
+from skimage.segmentation import expand_labels, watershed
+
+from casa_ddpm.dirty import FWHM
+
+#: Smoothing of the mean before candidates are sought, FWHM [beam].
+SMOOTHING = 0.25
+#: A candidate's peak, and the lowest edge of its island, in units of what one
+#: realisation with a source at the flux limit adds to the mean.
+PEAK, EDGE = 0.5, 0.05
+#: Fall from a peak to the saddle that separates it from a higher one, as a share
+#: of the peak, for peaks far fainter and far brighter than TURN [noise].
+FAINT, BRIGHT, TURN = 0.8, 0.3, 3.0
+#: How far a region's rim is moved out, to hold the wings: [beam], and as a share of
+#: the radius of the circle of the same area.
+RIM, WINGS = 0.5, 0.25
+
+
+def find_candidates(mean: np.ndarray, beam: float, kernel: float, limit: float) -> np.ndarray:
+    """Divide the mean of the realisations between candidate sources.
+
+    Parameters
+    ----------
+    mean : ndarray, shape (ny, nx)
+        Mean of the realisations, in noise sigma per pixel.
+    beam, kernel : float
+        FWHM of the clean beam and of a point source in a realisation [pixel].
+    limit : float
+        Flux [noise] by which the faintest source of interest raises the mean: its
+        own flux over the number of realisations if only one of them holds it.
+
+    Returns
+    -------
+    ndarray of int, shape (ny, nx)
+        0 where no candidate is, 1 ... K in the candidates' regions.
+    """
+    sigma = SMOOTHING * beam / FWHM
+    image = ndimage.gaussian_filter(mean, sigma, mode="constant")
+    # Scaled so that a point source's peak is its flux.
+    image *= 2 * math.pi * (sigma**2 + (kernel / FWHM) ** 2)
+    # A quarter of the sky is empty: what is there is the realisations' own floor.
+    image -= max(float(np.percentile(image, 25)), 0)
+    edge = _edge(image, limit)
+    islands = _islands(image, edge)
+    markers = _peaks(image, islands, edge, PEAK * limit)
+    return _grow(watershed(-image, markers, mask=islands), RIM * beam)
+
+
+def find_neighbours(regions: np.ndarray) -> np.ndarray:
+    """Pairs of regions that touch, each pair in both orders: ints, shape (M, 2)."""
+    beside = [(regions[:, 1:], regions[:, :-1]), (regions[1:], regions[:-1])]
+    pairs = np.concatenate([np.stack([a.ravel(), b.ravel()], axis=1) for a, b in beside])
+    pairs = pairs[(pairs[:, 0] != pairs[:, 1]) & (pairs > 0).all(axis=1)]
+    return np.unique(np.concatenate([pairs, pairs[:, ::-1]]), axis=0)
+
+
+def _edge(image: np.ndarray, limit: float) -> float:
+    """The islands' edge: clear of the realisations' own noise, but hiding no peak."""
+    median = np.median(image)
+    spread = 1.4826 * np.median(np.abs(image - median))
+    return float(np.clip(median + 5 * spread, EDGE * limit, PEAK * limit))
+
+
+def _islands(image: np.ndarray, edge: float) -> np.ndarray:
+    """Where the image exceeds the edge: bool, shape of `image`."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NoDetectionsWarning)
+        found = detect_sources(image, edge, 1)
+    return np.zeros(image.shape, bool) if found is None else found.data > 0
+
+
+def _peaks(image: np.ndarray, islands: np.ndarray, edge: float, lowest: float) -> np.ndarray:
+    """Labels of the peaks, at least `lowest` high, that are sources of their own.
+
+    They are the h-maxima (Soille 2003, ch. 6.3) of the contrast, h = 1: those that
+    are still peaks when each is cut by 1 and the image is reconstructed from below.
+    """
+    contrast = _contrast(np.maximum(image, edge))
+    # Every island stands clear of the sea, so that its highest peak always counts.
+    contrast[~islands] = contrast.min() - 2
+    tops = local_maxima(reconstruction(contrast - 1, contrast)) & islands
+    labels, number = ndimage.label(tops, np.ones((3, 3)))
+    heights = ndimage.maximum(image, labels, np.arange(1, number + 1))
+    chosen = np.concatenate([[False], np.asarray(heights) > lowest])
+    return np.where(chosen, np.cumsum(chosen), 0)[labels]
+
+
+def _grow(regions: np.ndarray, rim: float) -> np.ndarray:
+    """Move the regions' rims out by `rim` [pixel] and WINGS; the nearest takes a pixel."""
+    area = np.bincount(regions.ravel())
+    reach = rim + WINGS * np.sqrt(area / math.pi)
+    reach[0] = 0
+    # The widest reach decides who is nearest; each region then keeps to its own.
+    grown = expand_labels(regions, reach.max())
+    distance = ndimage.distance_transform_edt(regions == 0)
+    return np.where(distance <= reach[grown], grown, 0)
+
+
+def _contrast(brightness: np.ndarray) -> np.ndarray:
+    """A monotone function of brightness [noise] that falls by 1 from peak to saddle.
+
+    A logarithm makes the fall a share of the peak; the sum of two changes the share
+    from FAINT to BRIGHT around TURN.
+    """
+    faint, bright = -1 / math.log1p(-FAINT), -1 / math.log1p(-BRIGHT)
+    return faint * np.log(brightness) + (bright - faint) * np.log1p(brightness / TURN)

@@ -1,0 +1,100 @@
+"""Coordinates of CASA images: celestial coordinates for astropy, cell and frequency."""
+
+from __future__ import annotations
+
+import numpy as np
+from astropy.wcs import WCS
+
+#: FITS names of CASA's celestial reference systems: axes, RADESYS, equinox.
+SYSTEMS = {
+    "J2000": ("RA---", "DEC--", "FK5", 2000.0),
+    "B1950": ("RA---", "DEC--", "FK4", 1950.0),
+    "B1950_VLA": ("RA---", "DEC--", "FK4", 1950.0),
+    "ICRS": ("RA---", "DEC--", "ICRS", None),
+    "GALACTIC": ("GLON-", "GLAT-", None, None),
+    "SUPERGAL": ("SLON-", "SLAT-", None, None),
+    "ECLIPTIC": ("ELON-", "ELAT-", None, None),
+}
+ARCSEC_PER_RAD = np.degrees(1) * 3600
+
+
+def direction(record: dict) -> dict:
+    """The celestial coordinate in the record of a coordinate system."""
+    for key, value in record.items():
+        if key.startswith("direction"):
+            return value
+    raise ValueError("the image must have celestial coordinates (right ascension, declination)")
+
+
+def square_cell(record: dict) -> float:
+    """Side of the square pixels [arcsec] of a coordinate system's record.
+
+    Raises
+    ------
+    ValueError
+        If the pixels are not square, or the axes are not those of every image of
+        tclean: right ascension increasing to the left, declination upwards.
+    """
+    celestial = direction(record)
+    scale = [_radian(unit) for unit in celestial["units"]]
+    x, y = np.asarray(celestial["cdelt"]) * scale * ARCSEC_PER_RAD
+    if not np.isclose(abs(x), abs(y), rtol=1e-4):
+        raise ValueError(f"cell must be square, got {abs(x):.6g} by {abs(y):.6g} arcsec")
+    if x > 0 or y < 0 or not np.allclose(celestial["pc"], np.eye(2), atol=1e-3):
+        raise ValueError(
+            "the image's right ascension must increase to the left and its declination upwards, "
+            f"got increments {x:.6g}, {y:.6g} arcsec and rotation {np.ravel(celestial['pc'])}"
+        )
+    return float(y)
+
+
+def frequency(record: dict) -> float | None:
+    """Frequency of the first channel [Hz] in a coordinate system's record; None without one."""
+    for key, value in record.items():
+        if key.startswith("spectral") and "wcs" in value:
+            axis = value["wcs"]
+            return float(axis["crval"] - axis["crpix"] * axis["cdelt"] * axis["pc"])
+        if key.startswith("spectral"):
+            return float(value["tabular"]["crval"] if "tabular" in value else value["restfreq"])
+    return None
+
+
+def celestial_wcs(record: dict) -> WCS:
+    """Two-dimensional astropy WCS of a coordinate system's record; agrees with CASA's own.
+
+    Raises
+    ------
+    ValueError
+        If the reference system has no FITS name (a planet's, an azimuth).
+    """
+    celestial = direction(record)
+    if celestial["system"] not in SYSTEMS:
+        raise ValueError(
+            f"the image's reference system must be one of {', '.join(SYSTEMS)}, "
+            f"got {celestial['system']}"
+        )
+    x, y, radesys, equinox = SYSTEMS[celestial["system"]]
+    scale = np.degrees([_radian(unit) for unit in celestial["units"]])
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = [x + "-"[: 8 - len(x) - 3] + celestial["projection"] for x in (x, y)]
+    wcs.wcs.cunit = ["deg", "deg"]
+    wcs.wcs.crpix = np.asarray(celestial["crpix"]) + 1
+    wcs.wcs.crval = np.asarray(celestial["crval"]) * scale
+    wcs.wcs.cdelt = np.asarray(celestial["cdelt"]) * scale
+    # The tool hands the matrix over transposed.
+    wcs.wcs.pc = np.transpose(celestial["pc"])
+    wcs.wcs.lonpole, wcs.wcs.latpole = celestial["longpole"], celestial["latpole"]
+    parameters = np.atleast_1d(celestial.get("projection_parameters", []))
+    wcs.wcs.set_pv([(2, m, value) for m, value in enumerate(parameters, 1) if value])
+    if radesys:
+        wcs.wcs.radesys = radesys
+    if equinox:
+        wcs.wcs.equinox = equinox
+    wcs.wcs.set()
+    return wcs
+
+
+def _radian(unit: str) -> float:
+    """An angular unit in radians."""
+    units = {"rad": 1.0, "deg": np.radians(1), "'": np.radians(1 / 60), '"': 1 / ARCSEC_PER_RAD}
+    return units[unit]

@@ -1,0 +1,232 @@
+"""The imager on images: a dirty image on disk, where there are no visibilities."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+from types import TracebackType
+
+import numpy as np
+from casatasks.private.imagerhelpers.input_parameters import ImagerParameters
+from scipy.signal import fftconvolve
+
+from casa_ddpm.casa.coordinates import square_cell
+from casa_ddpm.casa.images import create, log, read_dirty, read_plane, write_plane
+from casa_ddpm.casa.inputs import (
+    check_apart,
+    check_grid,
+    clean_beam,
+    dirty_data,
+    psf_data,
+    read_input,
+)
+from casa_ddpm.dirty import Beam, DirtyImage
+
+
+class ImageImager:
+    """A dirty image behind the products, with the methods of `VisibilityImager`.
+
+    A major cycle subtracts the model convolved with the PSF from the dirty
+    image. The PSF ends with the image, so sidelobes further from a source than
+    half the image are not modelled.
+
+    Parameters
+    ----------
+    imagename : str
+        Prefix of the products.
+    dirtyimage : str
+        Dirty image [Jy/beam], CASA image or FITS, one plane.
+    psfimage : str
+        Its PSF, of the same shape and cell, peak 1 at pixel (nx//2, ny//2).
+        Without one a Gaussian of the header's beam stands in.
+    pbimage : str
+        Its primary beam, of the same shape and cell.
+    pblimit : float
+        The images are masked where the primary beam is lower, as in tclean.
+    restart : bool
+        As in tclean: True continues from the .model of `imagename`, if there is
+        one, and replaces its other images; False counts the name up.
+
+    Attributes
+    ----------
+    imagename : str
+        The prefix that is used.
+
+    Raises
+    ------
+    FileNotFoundError
+        If an input does not exist.
+    ValueError
+        If an input breaks a rule. Nothing has been written by then.
+    """
+
+    def __init__(
+        self,
+        imagename: str,
+        dirtyimage: str,
+        psfimage: str = "",
+        pbimage: str = "",
+        pblimit: float = 0.2,
+        restart: bool = True,
+    ) -> None:
+        if not restart:
+            imagename = ImagerParameters.incrementImageNameList(None, {"0": imagename})["0"]
+        self.imagename = imagename
+        paths = {"dirtyimage": dirtyimage, "psfimage": psfimage, "pbimage": pbimage}
+        given = {name: path for name, path in paths.items() if path or name == "dirtyimage"}
+        for name, path in given.items():
+            check_apart(imagename, name, path)
+        inputs = {name: read_input(name, path) for name, path in given.items()}
+        self._source = inputs["dirtyimage"]
+        for other in inputs.values():
+            check_grid(other, self._source)
+        psf, pb = inputs.get("psfimage"), inputs.get("pbimage")
+        given_psf = None if psf is None else psf_data(psf)
+        self._beam = clean_beam(self._source, psf)
+        self._pb = self._field = None
+        if pb is not None:
+            self._pb = np.nan_to_num(pb.data)
+            self._field = pb.good & (self._pb > pblimit)
+        self._data = dirty_data(self._source, self._field)
+        self._psf = self._gaussian() if given_psf is None else given_psf
+        if given_psf is None:
+            log(
+                "No psfimage: a Gaussian of the header's beam stands in for the PSF. Its sidelobes "
+                "are not known, so those of bright sources remain and can pass for sources.",
+                "WARN",
+            )
+
+    def __enter__(self) -> ImageImager:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Nothing is held between the calls; there to be like `VisibilityImager`."""
+
+    def dirty(self) -> DirtyImage:
+        """Write .psf, .residual and, if given, .pb with tclean's axes and headers.
+
+        Returns
+        -------
+        DirtyImage
+            data is the .residual: the dirty image, or what the .model that an
+            earlier run has left leaves of it (see `model`).
+        """
+        self._write(".psf", self._psf, beam=self._beam)
+        if self._pb is not None:
+            self._write(".pb", self._pb, masked=True)
+        self._write(".residual", self._subtract(self.model()), masked=True)
+        dirty = read_dirty(self.imagename)
+        return dirty if self._source.has_frequency else dataclasses.replace(dirty, freq=None)
+
+    def model(self) -> np.ndarray | None:
+        """The .model on disk, shape (ny, nx) [Jy/pixel]; None where there is none."""
+        path = self.imagename + ".model"
+        return read_plane(path) if os.path.isdir(path) else None
+
+    def residual(self, model: np.ndarray) -> np.ndarray:
+        """Subtract a model, convolved with the PSF, from the dirty image.
+
+        Parameters
+        ----------
+        model : ndarray, shape (ny, nx)
+            Apparent sky [Jy/pixel]; becomes the .model.
+
+        Returns
+        -------
+        ndarray, shape (ny, nx)
+            The new .residual [Jy/beam].
+        """
+        if np.shape(model) != self._data.shape:
+            raise ValueError(
+                f"model must have the image's shape {self._data.shape}, got {np.shape(model)}"
+            )
+        self._write(".model", model, "Jy/pixel")
+        write_plane(self.imagename + ".residual", self._subtract(model))
+        return read_plane(self.imagename + ".residual")
+
+    def restore(self, pbcor: bool = False) -> None:
+        """Write .image, the model convolved with the clean beam plus the residual.
+
+        Parameters
+        ----------
+        pbcor : bool
+            Also write .image.pbcor, divided by the primary beam; without one
+            that is logged and left out.
+        """
+        restored = read_plane(self.imagename + ".residual")
+        model = self.model()
+        if model is not None:
+            restored = restored + convolve(model, self._gaussian())
+        self._write(".image", restored, "Jy/beam", self._beam, masked=True)
+        if not pbcor:
+            return
+        if self._pb is None or self._field is None:
+            log("pbcor=True needs a pbimage: no .image.pbcor is written", "WARN")
+            return
+        corrected = np.where(self._field, restored, 0) / np.where(self._field, self._pb, 1)
+        self._write(".image.pbcor", corrected, "Jy/beam", self._beam, masked=True)
+
+    def mask(self) -> np.ndarray:
+        """Write .mask, 1 where the primary beam reaches `pblimit`.
+
+        Returns
+        -------
+        ndarray of bool, shape (ny, nx)
+        """
+        mask = np.ones(self._data.shape, bool) if self._field is None else self._field
+        self._write(".mask", mask)
+        return mask
+
+    def save_model(self) -> None:
+        """There are no visibilities to predict; there to be like `VisibilityImager`."""
+
+    def _subtract(self, model: np.ndarray | None) -> np.ndarray:
+        return self._data if model is None else self._data - convolve(model, self._psf)
+
+    def _gaussian(self) -> np.ndarray:
+        """The clean beam, peak 1, on the image's pixels, shape (ny, nx)."""
+        ny, nx = self._source.data.shape
+        y, x = np.mgrid[:ny, :nx] - np.array([ny // 2, nx // 2])[:, None, None]
+        (yy, yx), (_, xx) = np.linalg.inv(self._beam.covariance(square_cell(self._source.record)))
+        return np.exp(-(yy * y**2 + 2 * yx * x * y + xx * x**2) / 2)
+
+    def _write(
+        self,
+        suffix: str,
+        data: np.ndarray,
+        unit: str = "",
+        beam: Beam | None = None,
+        masked: bool = False,
+    ) -> None:
+        path = self.imagename + suffix
+        shutil.rmtree(path, ignore_errors=True)
+        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+        source, field = self._source, self._field
+        mask = field.T[:, :, None, None] if masked and field is not None else None
+        pixels = np.transpose(data)[:, :, None, None]
+        create(path, source.record, pixels, unit, mask, beam, source.info)
+
+
+def convolve(model: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """Linear convolution of two images, the kernel's centre at pixel (ny//2, nx//2).
+
+    Parameters
+    ----------
+    model, kernel : ndarray, shape (ny, nx)
+
+    Returns
+    -------
+    ndarray, shape (ny, nx)
+    """
+    ny, nx = kernel.shape
+    full = fftconvolve(np.asarray(model, float), np.asarray(kernel, float))
+    return full[ny // 2 : ny // 2 + ny, nx // 2 : nx // 2 + nx]

@@ -1,0 +1,257 @@
+"""The imager on visibilities: tclean's own gridding, weighting and restoration, without CLEAN."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from types import TracebackType
+
+import numpy as np
+from casatasks.private.imagerhelpers.imager_base import PySynthesisImager
+from casatasks.private.imagerhelpers.imager_parallel_continuum import (
+    PyParallelContSynthesisImager,
+)
+from casatasks.private.imagerhelpers.input_parameters import ImagerParameters
+from casatools import synthesisutils, table
+
+from casa_ddpm.casa.images import log, opened, read_dirty, read_plane, write_image, write_plane
+from casa_ddpm.casa.parameters import (
+    NO_CLEAN,
+    check_parameters,
+    imager_settings,
+    normal,
+    tclean_defaults,
+)
+from casa_ddpm.casa.visibilities import check_data, falls_back
+from casa_ddpm.dirty import DirtyImage
+
+
+class VisibilityImager:
+    """A MeasurementSet behind the image: dirty image, major cycles and restoration.
+
+    The data selection, weighting, gridding, normalisation and restoration are
+    tclean's for the same parameters, and so are the products. The images are
+    those of one plane (specmode 'mfs').
+
+    Parameters
+    ----------
+    parameters : dict
+        tclean's parameters by name; those not given take tclean's defaults.
+        CLEAN's own (deconvolver, niter, gain, ...) are without effect. Keys
+        that tclean does not know are passed over.
+
+    Attributes
+    ----------
+    imagename : str
+        Prefix of the products; with ``restart=False`` the one that tclean
+        would count up to.
+
+    Raises
+    ------
+    FileNotFoundError
+        If `vis` does not exist, or ``calcpsf=False`` or ``calcres=False`` has
+        nothing on disk to start from.
+    ValueError
+        If a parameter breaks a rule or the selection holds no unflagged data.
+        Nothing has been written by then.
+
+    Notes
+    -----
+    The MeasurementSet is read only, except for `save_model`. As in tclean, a
+    list of MeasurementSets of which only some have a WEIGHT_SPECTRUM column
+    gets the column where it lacks, and CASA logs a warning.
+    """
+
+    def __init__(self, parameters: dict) -> None:
+        defaults = tclean_defaults()
+        known = {name: value for name, value in parameters.items() if name in defaults}
+        self.parameters = normal(defaults | known)
+        check_parameters(self.parameters)
+        check_data(self.parameters)
+        for path in falls_back(self.parameters):
+            log(f"{path} has no CORRECTED_DATA: its DATA are imaged", "WARN")
+        self._imager: PySynthesisImager | None = None
+        self._settings = imager_settings(self.parameters | NO_CLEAN | {"savemodel": "none"})
+        try:
+            self.imagename: str = self._records().allimpars["0"]["imagename"]
+            # The name must not be counted up again by the next ImagerParameters.
+            self._settings |= {"imagename": self.imagename, "restart": True}
+            self._check_products()
+            self._open()
+        except RuntimeError as error:
+            raise ValueError(f"CASA's imager refuses the parameters: {error}") from error
+
+    def __enter__(self) -> VisibilityImager:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release CASA's tools and their locks on the images and the data."""
+        if self._imager is not None:
+            imager, self._imager = self._imager, None
+            imager.deleteTools()
+
+    def dirty(self) -> DirtyImage:
+        """Make .psf, .pb, .sumwt and .residual as ``tclean(niter=0)`` does.
+
+        Returns
+        -------
+        DirtyImage
+            data is the .residual: the dirty image, or, where `startmodel` or a
+            .model on disk continues an earlier run, what that model leaves of
+            it (see `model`).
+        """
+        imager = self._open()
+        if self.parameters["calcpsf"]:
+            imager.makePSF()
+            if self.parameters["psfphasecenter"] != "" and self._mosaic():
+                imager = self._psf_elsewhere()
+            imager.makePB()
+        if self.parameters["gridder"] in ("mosaic", "awproject"):
+            imager.checkPB()
+        if self.parameters["calcres"]:
+            imager.runMajorCycle(isCleanCycle=False)
+        return read_dirty(self.imagename)
+
+    def model(self) -> np.ndarray | None:
+        """The .model on disk, shape (ny, nx) [Jy/pixel]; None where there is none."""
+        path = self.imagename + ".model"
+        return read_plane(path) if os.path.isdir(path) else None
+
+    def residual(self, model: np.ndarray) -> np.ndarray:
+        """Major cycle: subtract a model from the visibilities and image what is left.
+
+        Parameters
+        ----------
+        model : ndarray, shape (ny, nx)
+            Apparent sky [Jy/pixel]; becomes the .model.
+
+        Returns
+        -------
+        ndarray, shape (ny, nx)
+            The new .residual [Jy/beam].
+        """
+        imager = self._open()
+        path = self.imagename + ".model"
+        if os.path.isdir(path):
+            write_plane(path, model)
+        else:
+            write_image(path, model, self.imagename + ".residual", "Jy/pixel", masked=False)
+        imager.runMajorCycle()
+        return read_plane(self.imagename + ".residual")
+
+    def restore(self, pbcor: bool = False) -> None:
+        """Write .image, the model convolved with the clean beam plus the residual.
+
+        Parameters
+        ----------
+        pbcor : bool
+            Also write .image.pbcor, divided by the primary beam.
+        """
+        imager = self._open()
+        imager.restoreImages()
+        if pbcor:
+            imager.pbcorImages()
+
+    def mask(self) -> np.ndarray:
+        """Write .mask as `usemask`, `mask` and `pbmask` ask, like tclean's first minor cycle.
+
+        Returns
+        -------
+        ndarray of bool, shape (ny, nx)
+            True where sources are looked for.
+        """
+        deconvolver = self._open().SDtools[0]
+        try:
+            deconvolver.initminorcycle()
+            deconvolver.setupmask()
+        except RuntimeError as error:
+            mask = self.parameters["mask"]
+            raise ValueError(f"mask={mask!r} is refused by CASA: {error}") from error
+        shutil.rmtree(self.imagename + ".work.temp", ignore_errors=True)
+        mask = read_plane(self.imagename + ".mask") > 0.5
+        if self.parameters["usemask"] == "user" and not mask.any():
+            raise ValueError(f"mask={self.parameters['mask']!r} must leave some of the image")
+        return mask
+
+    def save_model(self) -> None:
+        """Predict the .model into the MeasurementSet, as `savemodel` asks; 'none' does nothing."""
+        if self.parameters["savemodel"] == "none":
+            return
+        self.close()
+        try:
+            self._open(savemodel=self.parameters["savemodel"]).predictModel()
+        finally:
+            self.close()
+
+    def _records(self, **changes) -> ImagerParameters:
+        return ImagerParameters(**(self._settings | changes))
+
+    def _open(self, **changes) -> PySynthesisImager:
+        """CASA's imager, set up as tclean does."""
+        if self._imager is None:
+            parallel = self.parameters["parallel"]
+            kind = PyParallelContSynthesisImager if parallel else PySynthesisImager
+            self._imager = kind(params=self._records(**changes))
+            try:
+                self._imager.initializeImagers()
+                self._imager.initializeNormalizers()
+                self._imager.setWeighting()
+                self._imager.initializeDeconvolvers()
+                self._imager.estimatememory()
+            except BaseException:
+                self.close()
+                raise
+            # From now on the model is the one on disk.
+            self._settings["startmodel"] = ""
+        return self._imager
+
+    def _mosaic(self) -> bool:
+        return "mosaic" in self.parameters["gridder"]
+
+    def _psf_elsewhere(self) -> PySynthesisImager:
+        """Make the PSF again at `psfphasecenter`, keeping the header of the first."""
+        self.close()
+        psf = self.imagename + ".psf"
+        tool = table()
+        tool.open(psf)
+        kept = {name: tool.getkeyword(name) for name in ("miscinfo", "imageinfo")}
+        tool.done()
+        centre = self.parameters["psfphasecenter"]
+        imager = PySynthesisImager(params=self._records(phasecenter=centre))
+        try:
+            imager.initializeImagers()
+            imager.setWeighting()
+            imager.makeImage("psf", psf)
+        finally:
+            imager.deleteTools()
+        tool.open(psf, nomodify=False)
+        for name, value in kept.items():
+            tool.putkeyword(name, value)
+        tool.done()
+        synthesisutils().fitPsfBeam(self.imagename, 1, self.parameters["psfcutoff"])
+        return self._open()
+
+    def _check_products(self) -> None:
+        """What an earlier run has left must fit, since tclean (and so this) would go on with it."""
+        for switch, suffix in (("calcpsf", ".psf"), ("calcres", ".residual")):
+            path = self.imagename + suffix
+            if not self.parameters[switch] and not os.path.isdir(path):
+                raise FileNotFoundError(f"{switch}=False needs {path!r}, which does not exist")
+        size = np.broadcast_to(self.parameters["imsize"], 2)
+        for path in (self.imagename + suffix for suffix in (".psf", ".residual", ".model")):
+            if os.path.isdir(path):
+                with opened(path) as tool:
+                    shape = tool.shape()[:2]
+                if tuple(shape) != tuple(size):
+                    raise ValueError(
+                        f"imsize={size.tolist()} must be that of {path!r} on disk, "
+                        f"{shape.tolist()}; take another imagename, or restart=False"
+                    )

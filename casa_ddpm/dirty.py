@@ -1,0 +1,126 @@
+"""The dirty image and its beam: what crosses from the imager to the reconstruction."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+#: FWHM of a Gaussian in units of its standard deviation.
+FWHM = math.sqrt(8 * math.log(2))
+
+
+@dataclass(frozen=True)
+class Beam:
+    """An elliptical Gaussian clean beam.
+
+    Parameters
+    ----------
+    major, minor : float
+        Full widths at half maximum [arcsec].
+    pa : float
+        Position angle of the major axis, east of north [deg].
+
+    Raises
+    ------
+    ValueError
+        If an axis is not positive or minor exceeds major.
+    """
+
+    major: float
+    minor: float
+    pa: float
+
+    def __post_init__(self) -> None:
+        if not (0 < self.minor <= self.major * (1 + 1e-6) and math.isfinite(self.major)):
+            raise ValueError(
+                "beam axes must satisfy 0 < minor <= major, got "
+                f"major={self.major} minor={self.minor} arcsec"
+            )
+
+    @property
+    def fwhm(self) -> float:
+        """Geometric mean of the axes [arcsec]."""
+        return math.sqrt(self.major * self.minor)
+
+    def area(self, cell: float) -> float:
+        """Beam area [pixel] for square pixels of `cell` arcsec."""
+        return math.pi / (4 * math.log(2)) * self.major * self.minor / cell**2
+
+    def covariance(self, cell: float) -> np.ndarray:
+        """Covariance of the Gaussian in array axes (y, x), shape (2, 2) [pixel^2].
+
+        North is +y and east is -x, as in an image whose right ascension
+        increases to the left.
+        """
+        angle = math.radians(self.pa)
+        # Unit vectors (y, x) along and across the major axis.
+        along = np.array([math.cos(angle), -math.sin(angle)])
+        across = np.array([math.sin(angle), math.cos(angle)])
+        widths = np.array([self.major, self.minor]) / (FWHM * cell)
+        return widths[0] ** 2 * np.outer(along, along) + widths[1] ** 2 * np.outer(across, across)
+
+    @classmethod
+    def from_covariance(cls, covariance: np.ndarray, cell: float) -> Beam:
+        """The beam whose `covariance` (y, x) [pixel^2] this is; inverse of `covariance`."""
+        values, vectors = np.linalg.eigh(covariance)
+        y, x = vectors[:, 1]
+        widths = FWHM * cell * np.sqrt(values)
+        pa = math.degrees(math.atan2(-x, y)) % 180
+        return cls(float(widths[1]), float(widths[0]), pa)
+
+
+@dataclass(frozen=True)
+class DirtyImage:
+    """A dirty image with its point spread function, flat-noise, one channel.
+
+    Parameters
+    ----------
+    data : ndarray, shape (ny, nx)
+        Dirty image [Jy/beam], not corrected for the primary beam.
+    psf : ndarray, shape (ny, nx)
+        Point spread function, peak 1 at pixel (ny//2, nx//2).
+    beam : Beam
+        Clean beam fitted to the PSF.
+    cell : float
+        Side of the square pixels [arcsec].
+    pb : ndarray, shape (ny, nx), optional
+        Primary beam, peak 1; NaN or 0 where undefined.
+    freq : float, optional
+        Frequency [Hz].
+    wcs : astropy.wcs.WCS, optional
+        Two-dimensional celestial world coordinates.
+
+    Raises
+    ------
+    ValueError
+        If a shape, a value or the cell size breaks these rules.
+    """
+
+    data: np.ndarray
+    psf: np.ndarray
+    beam: Beam
+    cell: float
+    pb: np.ndarray | None = None
+    freq: float | None = None
+    wcs: Any = None
+
+    def __post_init__(self) -> None:
+        if np.ndim(self.data) != 2:
+            raise ValueError(f"data must have 2 axes (y, x), got shape {np.shape(self.data)}")
+        for name in ("psf", "pb"):
+            value = getattr(self, name)
+            if value is not None and np.shape(value) != np.shape(self.data):
+                raise ValueError(
+                    f"{name} must have the shape of data {np.shape(self.data)}, "
+                    f"got {np.shape(value)}"
+                )
+        for name in ("data", "psf"):
+            if not np.isfinite(getattr(self, name)).all():
+                raise ValueError(f"{name} must be finite, got NaN or infinite pixels")
+        if not self.cell > 0:
+            raise ValueError(f"cell must be positive [arcsec], got {self.cell}")
+        if not math.isclose(float(np.max(self.psf)), 1, abs_tol=0.02):
+            raise ValueError(f"psf must have peak 1, got {float(np.max(self.psf)):.4g}")

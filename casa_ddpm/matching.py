@@ -1,0 +1,60 @@
+"""One-to-one matching of two lists of positions."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial import KDTree
+
+
+def match(
+    x: ArrayLike, y: ArrayLike, x_true: ArrayLike, y_true: ArrayLike, radius: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Match detections to true sources, at most one to one.
+
+    Parameters
+    ----------
+    x, y : array_like, shape (K,)
+        Detected positions.
+    x_true, y_true : array_like, shape (M,)
+        True positions, in the same unit.
+    radius : float
+        Greatest distance of a match, in that unit.
+
+    Returns
+    -------
+    index, index_true : ndarray of int, shape (n,)
+        The pairs, in the order of `index`: those whose summed squared distances are
+        least, an unmatched pair counting radius squared.
+
+    Raises
+    ------
+    ValueError
+        If coordinates differ in length or are not finite, or `radius` is not positive.
+    """
+    found, true = _positions(x, y, ""), _positions(x_true, y_true, "_true")
+    if not radius > 0:
+        raise ValueError(f"radius must be positive, got {radius}")
+    if not len(found) or not len(true):
+        return np.zeros(0, int), np.zeros(0, int)
+    # Only positions with a partner in reach enter the assignment, which is dense.
+    near = np.flatnonzero(KDTree(true).query(found)[0] <= radius)
+    near_true = np.flatnonzero(KDTree(found).query(true)[0] <= radius)
+    squares = ((found[near, None] - true[None, near_true]) ** 2).sum(axis=-1)
+    rows, columns = linear_sum_assignment(np.minimum(squares, radius**2))
+    close = squares[rows, columns] <= radius**2
+    return near[rows[close]], near_true[columns[close]]
+
+
+def _positions(x: ArrayLike, y: ArrayLike, suffix: str) -> np.ndarray:
+    """Positions of shape (K, 2), checked."""
+    x, y = (np.atleast_1d(np.asarray(axis, float)) for axis in (x, y))
+    if x.shape != y.shape or x.ndim != 1:
+        raise ValueError(
+            f"x{suffix} and y{suffix} must be lists of one length, got {x.shape} and {y.shape}"
+        )
+    positions = np.stack([x, y], axis=1)
+    if not np.isfinite(positions).all():
+        raise ValueError(f"x{suffix} and y{suffix} must be finite")
+    return positions

@@ -1,0 +1,302 @@
+"""The summary picture: what went in, what came out, and how sure it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from astropy.table import QTable
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import AsinhNorm, Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Ellipse
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator
+
+from casa_ddpm.dirty import Beam, DirtyImage
+
+#: Sources that get a number, and uncertain ones that are drawn at all.
+NUMBERED, UNCERTAIN = 30, 50
+#: Smallest ellipse around a source, as a share of the field.
+SMALLEST = 0.025
+MARK, HALF_POWER = "#7df9ff", "white"
+PREFIXES = ((1, "Jy"), (1e-3, "mJy"), (1e-6, "µJy"), (1e-9, "nJy"))
+
+
+def summary(
+    path: str | Path,
+    dirty: DirtyImage,
+    model: np.ndarray,
+    std: np.ndarray,
+    prob: np.ndarray,
+    residual: np.ndarray,
+    restored: np.ndarray,
+    catalogue: QTable,
+    minprob: float = 0.9,
+    overwrite: bool = False,
+) -> None:
+    """Draw dirty image, model, its standard deviation, probability, residual, restored image.
+
+    Parameters
+    ----------
+    path : str or path
+        The PNG file.
+    dirty : DirtyImage
+        The image that was deconvolved.
+    model, std : ndarray, shape (ny, nx)
+        Model and its standard deviation over the realisations [Jy/pixel].
+    prob : ndarray, shape (ny, nx)
+        Probability that a beam-sized patch holds a source.
+    residual, restored : ndarray, shape (ny, nx)
+        Residual and restored image [Jy/beam].
+    catalogue : QTable
+        As `casa_ddpm.catalogue.build` returns it; marked on the restored image. Sources
+        of `prob` below `minprob` are dashed, the 50 most probable of them; the first 30
+        of the others bear the number of their row, counted from 1.
+    minprob : float
+        Detection probability of a certain source.
+    overwrite : bool
+        Replace a file that exists.
+
+    Raises
+    ------
+    FileExistsError
+        If the file exists and `overwrite` is false.
+    ValueError
+        If an image has not the shape of `dirty`.
+    """
+    images = {"model": model, "std": std, "prob": prob, "residual": residual, "restored": restored}
+    for name, image in images.items():
+        if np.shape(image) != dirty.data.shape:
+            raise ValueError(
+                f"{name} must have the shape of dirty {dirty.data.shape}, got {np.shape(image)}"
+            )
+    if Path(path).exists() and not overwrite:
+        raise FileExistsError(f"{path} exists; overwrite=True replaces it")
+    noise = _noise(residual)
+    # Figure without pyplot: no global state, no backend switched under CASA's feet.
+    figure = Figure(figsize=_size(dirty.data.shape), layout="constrained")
+    axes = figure.subplots(2, 3, sharex=True, sharey=True)
+    _sky(axes[0, 0], "Dirty image", dirty.data, noise, dirty)
+    _positive(axes[0, 1], "Model", model, dirty)
+    _positive(axes[0, 2], "Standard deviation", std, dirty)
+    _probability(axes[1, 0], prob, dirty)
+    _residual(axes[1, 1], residual, noise, dirty)
+    _sky(axes[1, 2], "Restored image", restored, noise, dirty)
+    _mark(axes[1, 2], catalogue, dirty, minprob)
+    for panel in axes[1]:
+        panel.set_xlabel("Offset in right ascension [arcsec]")
+    for panel in axes[:, 0]:
+        panel.set_ylabel("Offset in declination [arcsec]")
+    figure.suptitle(_heading(dirty, noise, catalogue, minprob), fontsize=13)
+    figure.savefig(path, dpi=130)
+
+
+def _noise(residual: np.ndarray) -> float:
+    """Robust rms of the finite pixels [Jy/beam]."""
+    finite = residual[np.isfinite(residual)]
+    if not finite.size:
+        return 0.0
+    return float(1.4826 * np.median(np.abs(finite - np.median(finite))))
+
+
+def _size(shape: tuple[int, ...]) -> tuple[float, float]:
+    """Width and height of the figure [inch] for panels of this shape."""
+    aspect = float(np.clip(shape[0] / shape[1], 0.4, 1.6))
+    return 16.0, 8.6 * aspect + 1.2
+
+
+def _heading(dirty: DirtyImage, noise: float, catalogue: QTable, minprob: float) -> str:
+    certain = int(np.sum(catalogue["prob"] >= minprob))
+    scale, unit = _unit(noise)
+    beam = dirty.beam
+    return (
+        f"{certain} source{'s' * (certain != 1)} with probability ≥ {minprob:g}      "
+        f"residual rms {noise / scale:.3g} {unit}/beam      "
+        f"beam {beam.major:.3g}″ × {beam.minor:.3g}″, {beam.pa:.0f}°"
+    )
+
+
+def _unit(value: float) -> tuple[float, str]:
+    """The prefix that leaves 1 to 1000 before the decimal point: factor and name."""
+    for scale, unit in PREFIXES:
+        if abs(value) >= scale:
+            return scale, unit
+    return PREFIXES[-1]
+
+
+def _extent(dirty: DirtyImage) -> tuple[float, float, float, float]:
+    """Edges of the image [arcsec] about its centre, right ascension to the left."""
+    ny, nx = dirty.data.shape
+    left, bottom = nx // 2 + 0.5, -(ny // 2) - 0.5
+    return (
+        left * dirty.cell,
+        (left - nx) * dirty.cell,
+        bottom * dirty.cell,
+        (bottom + ny) * dirty.cell,
+    )
+
+
+def _show(
+    panel: Axes, title: str, image: np.ndarray, norm: Normalize, colours: str, dirty: DirtyImage
+) -> ScalarMappable:
+    """An image with its title; undefined pixels are grey."""
+    shown = panel.imshow(
+        np.ma.masked_invalid(image),
+        origin="lower",
+        extent=_extent(dirty),
+        norm=norm,
+        cmap=colours,
+        interpolation="nearest",
+    )
+    panel.set_facecolor("0.75")
+    panel.set_title(title, fontsize=12)
+    panel.xaxis.set_major_locator(MaxNLocator(6))
+    panel.yaxis.set_major_locator(MaxNLocator(6))
+    return shown
+
+
+def _bar(panel: Axes, shown: ScalarMappable, label: str, ticks=None) -> None:
+    """A colour bar as high as the panel."""
+    bar = panel.figure.colorbar(shown, ax=panel, pad=0.015, fraction=0.046, aspect=26)
+    bar.set_label(label, labelpad=3)
+    if ticks is not None:
+        bar.set_ticks(ticks)
+        bar.set_ticklabels([f"{tick:g}" for tick in ticks])
+        bar.minorticks_off()
+    bar.ax.tick_params(labelsize=9)
+
+
+def _ticks(norm: AsinhNorm) -> list[float]:
+    """Round numbers, evenly spread over an asinh scale."""
+    low, high = float(norm.vmin or 0), float(norm.vmax or 0)
+    span = np.arcsinh(high / norm.linear_width) - np.arcsinh(low / norm.linear_width)
+    chosen = [0.0]
+    decades = range(int(np.floor(np.log10(high))), int(np.log10(high)) - 7, -1)
+    candidates = [step * 10.0**power for power in decades for step in (5, 2, 1)]
+    for tick in [*candidates, *(-value for value in candidates)]:
+        gaps = np.abs(
+            np.arcsinh(np.array(chosen) / norm.linear_width) - np.arcsinh(tick / norm.linear_width)
+        )
+        if low <= tick <= high and gaps.min() > 0.11 * span:
+            chosen.append(tick)
+    return sorted(chosen)
+
+
+def _sky(panel: Axes, title: str, image: np.ndarray, noise: float, dirty: DirtyImage) -> None:
+    """Brightness [Jy/beam], linear in the noise and logarithmic above it."""
+    top = _top(image)
+    scale, unit = _unit(top)
+    low = noise if noise > 0 else top / 100
+    norm = AsinhNorm(2 * low / scale, vmin=-3 * low / scale, vmax=max(top, 5 * low) / scale)
+    shown = _show(panel, title, image / scale, norm, "inferno", dirty)
+    _bar(panel, shown, f"{unit}/beam", _ticks(norm))
+    _beam(panel, dirty)
+    _half_power(panel, dirty)
+
+
+def _positive(panel: Axes, title: str, image: np.ndarray, dirty: DirtyImage) -> None:
+    """Brightness [Jy/pixel] from 0 up, with faint structure lifted."""
+    top = _top(image)
+    scale, unit = _unit(top)
+    norm = AsinhNorm(top / 50 / scale, vmin=0, vmax=top / scale)
+    shown = _show(panel, title, image / scale, norm, "inferno", dirty)
+    _bar(panel, shown, f"{unit}/pixel", _ticks(norm))
+
+
+def _probability(panel: Axes, prob: np.ndarray, dirty: DirtyImage) -> None:
+    shown = _show(panel, "Detection probability", prob, Normalize(0, 1), "viridis", dirty)
+    _bar(panel, shown, "probability per beam", [0, 0.2, 0.4, 0.6, 0.8, 1])
+
+
+def _residual(panel: Axes, residual: np.ndarray, noise: float, dirty: DirtyImage) -> None:
+    """Five sigma of noise either way; what exceeds it saturates."""
+    reach = 5 * noise if noise > 0 else _top(np.abs(residual))
+    scale, unit = _unit(reach)
+    norm = Normalize(-reach / scale, reach / scale)
+    shown = _show(panel, "Residual (±5 rms)", residual / scale, norm, "RdBu_r", dirty)
+    _bar(panel, shown, f"{unit}/beam")
+    _beam(panel, dirty, "black")
+
+
+def _top(image: np.ndarray) -> float:
+    """The highest finite value, or 1e-9 where nothing is positive."""
+    finite = image[np.isfinite(image)]
+    return max(float(finite.max()), 1e-9) if finite.size else 1e-9
+
+
+def _ellipse(x: float, y: float, beam: Beam, **style) -> Ellipse:
+    """The FWHM of a beam at an offset [arcsec]; its angle counts from north to east."""
+    # Drawn in data coordinates, in which east is positive: an angle from +y towards +x.
+    return Ellipse((x, y), beam.minor, beam.major, angle=-beam.pa, **style)
+
+
+def _beam(panel: Axes, dirty: DirtyImage, colour: str = "white") -> None:
+    """The clean beam in the lower left corner."""
+    left, right, bottom, top = _extent(dirty)
+    margin = 0.035 * min(left - right, top - bottom) + dirty.beam.major / 2
+    panel.add_patch(
+        _ellipse(left - margin, bottom + margin, dirty.beam, facecolor=colour, edgecolor="0.5")
+    )
+
+
+def _half_power(panel: Axes, dirty: DirtyImage) -> None:
+    """The primary beam's half-power contour, where the image reaches it."""
+    if dirty.pb is None:
+        return
+    pb = np.nan_to_num(dirty.pb)
+    if pb.min() < 0.5 < pb.max():
+        panel.contour(
+            pb,
+            [0.5],
+            extent=_extent(dirty),
+            origin="lower",
+            colors=HALF_POWER,
+            linewidths=0.8,
+            linestyles="dotted",
+        )
+
+
+def _mark(panel: Axes, catalogue: QTable, dirty: DirtyImage, minprob: float) -> None:
+    """Ellipses around the sources, numbers beside the brightest."""
+    ny, nx = dirty.data.shape
+    least = SMALLEST * min(ny, nx) * dirty.cell
+    prob = np.asarray(catalogue["prob"])
+    certain = np.flatnonzero(prob >= minprob)
+    uncertain = np.flatnonzero(prob < minprob)
+    uncertain = uncertain[np.argsort(-prob[uncertain], kind="stable")][:UNCERTAIN]
+    for row in [*certain, *uncertain]:
+        x = (nx // 2 - catalogue["x"][row].value) * dirty.cell
+        y = (catalogue["y"][row].value - ny // 2) * dirty.cell
+        shape = _outline(catalogue[row], dirty.beam, least)
+        sure = prob[row] >= minprob
+        style = {"linewidth": 1.0 if sure else 0.7, "linestyle": "-" if sure else (0, (3, 2))}
+        panel.add_patch(_ellipse(x, y, shape, fill=False, edgecolor=MARK, **style))
+        if row in certain[:NUMBERED]:
+            _number(panel, row + 1, x, y, shape)
+
+
+def _outline(source, beam: Beam, least: float) -> Beam:
+    """An ellipse around a source, as large as twice the beam and never below `least`."""
+    major, minor, pa = beam.major, beam.minor, beam.pa
+    if source["resolved"]:
+        major, minor, pa = (source[name].value for name in ("major", "minor", "pa"))
+        major, minor = np.hypot(major, beam.fwhm), np.hypot(minor, beam.fwhm)
+    factor = max(2.0, least / minor)
+    return Beam(factor * major, factor * minor, pa)
+
+
+def _number(panel: Axes, number: int, x: float, y: float, shape: Beam) -> None:
+    """A source's number, upper right of its ellipse."""
+    reach = 0.36 * shape.fwhm
+    panel.annotate(
+        str(number),
+        (x - reach, y + reach),
+        xytext=(1, 1),
+        textcoords="offset points",
+        color="white",
+        fontsize=8,
+        path_effects=[withStroke(linewidth=1.8, foreground="black")],
+        clip_on=True,
+    )

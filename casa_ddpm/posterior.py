@@ -1,0 +1,219 @@
+"""Realisations of the sky, drawn in batches and tiles from p(sky | condition)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from casa_ddpm.checkpoint import Settings
+from casa_ddpm.diffusion import BLIND, Denoiser
+from casa_ddpm.samplers import SAMPLERS, schedule
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How realisations are drawn.
+
+    Parameters
+    ----------
+    nsamples : int
+        Realisations.
+    sampler : {'dpm++', 'heun', 'ddim', 'ddpm'}
+    nsteps : int
+        Noise levels, at least 2.
+    seed : int
+        Realisation k of a field depends on (seed, k) alone, whatever the batch.
+    device : str
+        'auto', 'cpu', 'cuda', 'cuda:1' or 'mps'.
+    precision : {'auto', 'fp32', 'bf16'}
+    batchsize : int
+        Realisations at a time; 0: as many as fit.
+    tile : int
+        Side of the tiles of large images, without their overlap [canonical pixel].
+
+    Raises
+    ------
+    ValueError
+        If a value breaks these rules or the device is not there.
+    """
+
+    nsamples: int = 20
+    sampler: str = "dpm++"
+    nsteps: int = 12
+    seed: int = 0
+    device: str = "auto"
+    precision: str = "auto"
+    batchsize: int = 0
+    tile: int = 512
+
+    def __post_init__(self) -> None:
+        for name, least in (("nsamples", 1), ("nsteps", 2), ("seed", 0), ("batchsize", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        if self.sampler not in SAMPLERS:
+            raise ValueError(f"sampler must be one of {list(SAMPLERS)}, got {self.sampler!r}")
+        if self.precision not in ("auto", "fp32", "bf16"):
+            raise ValueError(f"precision must be auto, fp32 or bf16, got {self.precision!r}")
+
+
+def choose_device(device: str) -> torch.device:
+    """The torch device of a name.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown or no such device is there.
+    """
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.empty(1, device=chosen)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"device {device!r} is not available: {reason}") from None
+    return chosen
+
+
+def choose_precision(precision: str, device: torch.device) -> torch.dtype:
+    """bfloat16 where the hardware multiplies it fast, else float32."""
+    if precision == "auto":
+        fast = {
+            "cuda": lambda: torch.cuda.is_bf16_supported(),
+            "cpu": lambda: torch.ops.mkldnn._is_mkldnn_bf16_supported(),
+        }.get(device.type, lambda: False)
+        return torch.bfloat16 if fast() else torch.float32
+    return torch.bfloat16 if precision == "bf16" else torch.float32
+
+
+def noise_field(seed: int, realisation: int, shape: tuple[int, int], part: int = 0):
+    """White noise of one realisation, the same on every device, shape (1, ny, nx)."""
+    words = np.random.SeedSequence([seed, realisation, part]).generate_state(1, np.uint64)
+    generator = torch.Generator().manual_seed(int(words[0] >> np.uint64(1)))
+    return torch.randn((1, *shape), generator=generator)
+
+
+def tiles(size: int, tile: int, reach: int, stride: int) -> Iterator[tuple[slice, slice, slice]]:
+    """Cut an axis into tiles whose overlap is so wide that no result depends on it.
+
+    Yields
+    ------
+    core, outer, within : slice
+        The part that a tile answers for, the part it has to see, and the first
+        relative to the second.
+    """
+    step = max(stride, tile // stride * stride)
+    overlap = -(-reach // stride) * stride
+    for start in range(0, size, step):
+        stop = min(start + step, size)
+        low, high = max(0, start - overlap), min(size, stop + overlap)
+        yield slice(start, stop), slice(low, high), slice(start - low, stop - low)
+
+
+class Posterior:
+    """A trained network on a device, ready to draw skies for one field.
+
+    Parameters
+    ----------
+    denoiser : Denoiser
+    settings : checkpoint.Settings
+    condition : Tensor, shape (channels, ny, nx)
+        Sides a multiple of the network's stride.
+    shape : sequence of float
+        The beam's ellipticity.
+    sampling : Sampling
+    """
+
+    def __init__(self, denoiser: Denoiser, settings: Settings, condition, shape, sampling):
+        self.settings, self.sampling = settings, sampling
+        self.device = choose_device(sampling.device)
+        self.dtype = choose_precision(sampling.precision, self.device)
+        self.denoiser = denoiser.to(self.device)
+        self.condition = condition.to(self.device)[None]
+        self.shape = torch.tensor([list(shape)], dtype=torch.float32, device=self.device)
+
+    @torch.inference_mode()
+    def denoise(self, x: torch.Tensor, sigma: float) -> torch.Tensor:
+        """Expected clean skies of states x, shape (batch, 1, ny, nx), tile by tile."""
+        network, clean = self.denoiser.network, torch.empty_like(x)
+        tile, reach, stride = self.sampling.tile, network.reach, network.stride
+        n = len(x)
+        level, shape = x.new_full((n,), sigma), self.shape.expand(n, -1)
+        with torch.autocast(self.device.type, torch.bfloat16, self.dtype == torch.bfloat16):
+            for core_y, outer_y, in_y in tiles(x.shape[-2], tile, reach, stride):
+                for core_x, outer_x, in_x in tiles(x.shape[-1], tile, reach, stride):
+                    condition = self.condition[..., outer_y, outer_x].expand(n, -1, -1, -1)
+                    part = self.denoiser(x[..., outer_y, outer_x], level, condition, shape)
+                    clean[..., core_y, core_x] = part[..., in_y, in_x]
+        return clean
+
+    def mean(self) -> torch.Tensor:
+        """Posterior mean of the normalised sky in one evaluation, shape (1, 1, ny, nx)."""
+        blank = torch.zeros(1, 1, *self.condition.shape[-2:], device=self.device)
+        return self.denoise(blank, BLIND)
+
+    def batchsize(self) -> int:
+        """Realisations at a time: the caller's choice, or what a quarter of the memory holds."""
+        if self.sampling.batchsize:
+            return self.sampling.batchsize
+        # Widest feature maps: about 12 times the first width on patches of 2 x 2 pixels.
+        side = self.sampling.tile + 2 * self.denoiser.network.reach
+        pixels = min(self.condition.shape[-2] * self.condition.shape[-1], side**2)
+        each = pixels * self.settings.widths[0] * 12
+        fits = max(1, int(_free_memory(self.device) / 4 / each))
+        return min(fits, 4 if self.device.type == "cpu" else 64)
+
+    def draw(self, progress: Callable[[int], None] = lambda done: None) -> torch.Tensor:
+        """All realisations, on the CPU.
+
+        Parameters
+        ----------
+        progress : callable
+            Told how many realisations have been finished since it was last told.
+
+        Returns
+        -------
+        Tensor, shape (nsamples, ny, nx)
+            Skies at the network's resolution [noise of a point source per canonical pixel].
+        """
+        mean = self.mean()
+        size = self.batchsize()
+        everything = range(self.sampling.nsamples)
+        drawn = []
+        for start in range(0, len(everything), size):
+            batch = everything[start : start + size]
+            drawn.append(self._batch(mean, batch))
+            progress(len(batch))
+        return torch.cat(drawn)
+
+    @torch.inference_mode()
+    def _batch(self, mean: torch.Tensor, realisations: range) -> torch.Tensor:
+        settings, sampling = self.settings, self.sampling
+        extent = (mean.shape[-2], mean.shape[-1])
+        steps = 0
+
+        def noise() -> torch.Tensor:
+            nonlocal steps
+            fields = [noise_field(sampling.seed, k, extent, steps) for k in realisations]
+            steps += 1
+            return torch.stack(fields).to(self.device)
+
+        sigmas = schedule(sampling.nsteps, settings.sigma_max, settings.sigma_min)
+        # The mean already holds what is certain, so that noise well above the
+        # posterior's own spread is enough of a start.
+        start = mean + sigmas[0] * noise()
+        *_, last = SAMPLERS[sampling.sampler](self.denoise, start, sigmas, noise)
+        return settings.normalisation.inverse(last[:, 0]).cpu()
+
+
+def _free_memory(device: torch.device) -> float:
+    """Bytes free on a device."""
+    if device.type == "cuda":
+        return float(torch.cuda.mem_get_info(device)[0])
+    return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES"))

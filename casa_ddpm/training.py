@@ -1,0 +1,387 @@
+"""Training: simulated fields in, a checkpoint out, for as many minutes as there are.
+
+Everything follows from (seed, step): the fields in the pool, the crops, the
+noise.  A run that is stopped and resumed ends with the weights of one that was
+not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import math
+import time
+from collections.abc import Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from dataclasses import asdict, dataclass, fields, replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from casa_ddpm import checkpoint, simulator
+from casa_ddpm.diffusion import Denoiser, loss
+
+_STATE = ("weights", "average", "moment1", "moment2")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is trained and how.
+
+    Parameters
+    ----------
+    seed : int
+        Of fields, crops, noise and initial weights.
+    batch : int
+        Crops of a step.
+    crop : int
+        Side of a crop [canonical pixel].
+    pool : int
+        Fields at hand; each step draws its crops from all of them.
+    fresh : int
+        New fields that enter the pool at each step; the oldest leave.
+    rate : float
+        Learning rate, falling as 1/sqrt(step) after `flat` steps.
+    flat : int
+    validation : int
+        Validation fields, on arrays that no training field uses.
+    interval : int
+        Steps between validations.
+    """
+
+    seed: int = 0
+    batch: int = 16
+    crop: int = 96
+    pool: int = 256
+    fresh: int = 4
+    rate: float = 1e-3
+    flat: int = 3000
+    validation: int = 32
+    interval: int = 500
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Fields as the network meets them: condition, normalised sky, beam ellipticity."""
+
+    condition: torch.Tensor
+    target: torch.Tensor
+    shape: torch.Tensor
+
+    def __getitem__(self, index) -> Examples:
+        return Examples(self.condition[index], self.target[index], self.shape[index])
+
+    def to(self, device) -> Examples:
+        """The same on a device."""
+        return Examples(*(t.to(device) for t in (self.condition, self.target, self.shape)))
+
+    @classmethod
+    def join(cls, parts: list[Examples]) -> Examples:
+        """All examples of parts."""
+        return cls(*(torch.cat([getattr(p, f.name) for p in parts]) for f in fields(cls)))
+
+
+def draw(indices, kind: simulator.Settings, seed: int, stream: str, device="cpu") -> Examples:
+    """Simulate fields and keep what training needs."""
+    drawn = simulator.simulate(indices, kind, seed, stream, device)
+    return Examples(drawn.condition, drawn.target[:, None], drawn.shape)
+
+
+def _draw_alone(*arguments) -> Examples:
+    """`draw` in a worker process, on one core."""
+    torch.set_num_threads(1)
+    return draw(*arguments)
+
+
+class Pool:
+    """The fields at hand at each step: the last `plan.pool` of the training stream.
+
+    With an executor, fields for coming steps are simulated in other processes.
+    """
+
+    def __init__(self, plan: Plan, kind: simulator.Settings, step: int, device, executor=None):
+        self.plan, self.kind, self.device = plan, kind, device
+        self.executor: Executor | None = executor
+        self.waiting: dict[int, Future] = {}
+        start = step * plan.fresh
+        whole = range(start, start + plan.pool)
+        chunks = [whole[i : i + plan.fresh] for i in range(0, plan.pool, plan.fresh)]
+        drawn = Examples.join([self._draw(chunk) for chunk in _bar(chunks, "fields")])
+        # Field i lives in slot i modulo the pool, also where a run is taken up again.
+        slots = torch.tensor(whole, device=device) % plan.pool
+        self.examples = drawn[torch.argsort(slots)]
+
+    def _draw(self, indices) -> Examples:
+        arguments = (list(indices), self.kind, self.plan.seed, "train")
+        if self.executor is None:
+            return draw(*arguments, self.device)
+        future = self.waiting.pop(indices[0], None) or self.executor.submit(_draw_alone, *arguments)
+        for ahead in range(1, 9):
+            first = indices[0] + ahead * self.plan.fresh
+            if first not in self.waiting:
+                later = (list(range(first, first + self.plan.fresh)), *arguments[1:])
+                self.waiting[first] = self.executor.submit(_draw_alone, *later)
+        return future.result().to(self.device)
+
+    def advance(self, step: int) -> None:
+        """Replace the oldest fields by those that enter after `step`."""
+        start = step * self.plan.fresh + self.plan.pool
+        new = self._draw(range(start, start + self.plan.fresh))
+        slots = torch.arange(start, start + self.plan.fresh, device=self.device) % self.plan.pool
+        for f in fields(Examples):
+            getattr(self.examples, f.name)[slots] = getattr(new, f.name)
+
+    def batch(self, step: int) -> Examples:
+        """Random crops of random fields, flipped and turned."""
+        rng = np.random.default_rng([self.plan.seed, 7, step])
+        index = rng.integers(0, self.plan.pool, self.plan.batch)
+        side, crop = self.examples.target.shape[-1], self.plan.crop
+        corners = rng.integers(0, side - crop + 1, (self.plan.batch, 2))
+        turns = rng.integers(0, 2, (self.plan.batch, 3))
+        return Examples.join(
+            [self._crop(i, *c, *t) for i, c, t in zip(index, corners, turns, strict=True)]
+        )
+
+    def _crop(self, index, y, x, turn, flip, mirror) -> Examples:
+        crop = self.plan.crop
+        one = self.examples[index : index + 1]
+        images = [t[..., y : y + crop, x : x + crop] for t in (one.condition, one.target)]
+        shape = one.shape
+        if turn:  # by a right angle: the ellipse's double angle turns by half a circle
+            images, shape = [torch.rot90(t, 1, (-2, -1)) for t in images], -shape
+        if flip:
+            images, shape = [t.flip(-2) for t in images], shape * shape.new_tensor([1, -1])
+        if mirror:
+            images, shape = [t.flip(-1) for t in images], shape * shape.new_tensor([1, -1])
+        return Examples(images[0], images[1], shape)
+
+
+class Trainer:
+    """The state of a run: weights, their running average, Adam's moments, the step."""
+
+    def __init__(self, settings: checkpoint.Settings, plan: Plan, device: str) -> None:
+        torch.manual_seed(plan.seed)
+        self.settings, self.plan, self.device = settings, plan, torch.device(device)
+        self.denoiser = settings.build().to(self.device)
+        self.average = settings.build().to(self.device).requires_grad_(False)
+        self.average.load_state_dict(self.denoiser.state_dict())
+        self.optimiser = torch.optim.Adam(self.denoiser.parameters(), plan.rate, betas=(0.9, 0.99))
+        self.step = 0
+
+    def _loss(self, denoiser: Denoiser, examples: Examples, seed: list[int]) -> torch.Tensor:
+        random = np.random.default_rng(seed)
+        generator = torch.Generator(self.device).manual_seed(int(random.integers(2**62)))
+        target = self.settings.normalisation.forward(examples.target)
+        normal = torch.randn(target.shape, generator=generator, device=self.device)
+        n = len(target)
+        uniform = (torch.arange(n, device=self.device) + random.random()) / n
+        with torch.autocast(self.device.type, torch.bfloat16):
+            return loss(denoiser, target, examples.condition, examples.shape, normal, uniform)
+
+    def train(self, examples: Examples) -> float:
+        """One step of Adam; returns the loss."""
+        warm = min(1.0, (self.step + 1) / 200)
+        rate = self.plan.rate * warm / math.sqrt(max(1.0, self.step / self.plan.flat))
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.optimiser.zero_grad(set_to_none=True)
+        value = self._loss(self.denoiser, examples, [self.plan.seed, 8, self.step]).mean()
+        value.backward()
+        torch.nn.utils.clip_grad_norm_(self.denoiser.parameters(), 1.0)
+        self.optimiser.step()
+        self.step += 1
+        # Power-function average over about the last tenth of the run (Karras 2024, eq. 2).
+        weight = 1 - (1 - 1 / self.step) ** 8
+        for mean, now in zip(self.average.parameters(), self.denoiser.parameters(), strict=True):
+            mean.lerp_(now.detach(), weight)
+        return float(value.detach())
+
+    @torch.no_grad()
+    def validate(self, examples: Examples) -> float:
+        """Loss of the averaged network on fixed fields and noise."""
+        parts = [
+            self._loss(self.average, examples[i : i + 8], [self.plan.seed, 9, i])
+            for i in range(0, len(examples.target), 8)
+        ]
+        return float(torch.cat(parts).mean())
+
+    def _states(self) -> dict[str, list[torch.Tensor]]:
+        adam = [self.optimiser.state[p] for p in self.denoiser.parameters()]
+        zeros = [torch.zeros_like(p) for p in self.denoiser.parameters()]
+        return {
+            "weights": list(self.denoiser.parameters()),
+            "average": list(self.average.parameters()),
+            "moment1": [s["exp_avg"] for s in adam] if self.step else zeros,
+            "moment2": [s["exp_avg_sq"] for s in adam] if self.step else zeros,
+        }
+
+    def save(self, folder: Path, validation: float | None) -> None:
+        """Write the state, and the averaged network as a checkpoint, into `folder`."""
+        for name, tensors in self._states().items():
+            named = {str(i): t.detach().cpu().contiguous() for i, t in enumerate(tensors)}
+            save_file(named, folder / f"{name}.part", {"step": str(self.step)})
+        for name in _STATE:
+            (folder / f"{name}.part").replace(folder / f"{name}.safetensors")
+        history = {**asdict(self.plan), "step": self.step, "validation_loss": validation}
+        settings = replace(self.settings, history=history)
+        checkpoint.save(folder / "network.safetensors", self.average, settings)
+
+    def resume(self, folder: Path) -> None:
+        """Take up the state in `folder`.
+
+        Raises
+        ------
+        ValueError
+            If the folder's files are missing or of different steps.
+        """
+        paths = {name: folder / f"{name}.safetensors" for name in _STATE}
+        if missing := [p.name for p in paths.values() if not p.is_file()]:
+            raise ValueError(f"resume folder {str(folder)!r} lacks {', '.join(missing)}")
+        steps = set()
+        for path in paths.values():
+            with safe_open(path, "pt") as file:
+                steps.add(int(file.metadata()["step"]))
+        if len(steps) > 1:
+            raise ValueError(f"resume folder {str(folder)!r} mixes the steps {sorted(steps)}")
+        self.step = steps.pop()
+        stored = {name: load_file(path) for name, path in paths.items()}
+        with torch.no_grad():
+            for i, (now, mean) in enumerate(
+                zip(self.denoiser.parameters(), self.average.parameters(), strict=True)
+            ):
+                now.copy_(stored["weights"][str(i)])
+                mean.copy_(stored["average"][str(i)])
+                self.optimiser.state[now] = {
+                    "step": torch.tensor(float(self.step)),
+                    "exp_avg": stored["moment1"][str(i)].to(self.device),
+                    "exp_avg_sq": stored["moment2"][str(i)].to(self.device),
+                }
+
+
+def steps(trainer: Trainer, pool: Pool, until: float) -> Iterator[float]:
+    """Losses of training steps until the clock (time.monotonic) says `until`."""
+    while time.monotonic() < until:
+        value = trainer.train(pool.batch(trainer.step))
+        pool.advance(trainer.step - 1)
+        yield value
+
+
+def _bar(iterable, description: str, **options):
+    """A progress bar, where tqdm is installed."""
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return iterable
+    return tqdm(iterable, description, **options)
+
+
+def plot(log: Path) -> None:
+    """Draw the losses of log.csv beside it, where matplotlib is installed."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return
+    with log.open() as file:
+        rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    for name in ("training", "validation"):
+        axes.plot([r["step"] for r in rows], [r[name] for r in rows], label=name)
+    axes.set(xlabel="step", ylabel="loss", yscale="log")
+    axes.legend()
+    figure.savefig(log.with_suffix(".png"), dpi=120)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``casa-ddpm train``."""
+    parser.add_argument("--minutes", type=float, required=True, help="time to train, all told")
+    parser.add_argument("--out", required=True, help="folder of the checkpoint and the log")
+    parser.add_argument("--resume", help="folder of an earlier run to go on from")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
+    parser.add_argument("--workers", type=int, default=0, help="processes that simulate fields")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: torch's choice")
+    parser.add_argument("--widths", default="48,96,128", help="channels of the U-Net's levels")
+    parser.add_argument("--depth", type=int, default=2, help="residual blocks a level")
+    parser.add_argument("--conditioning", default="restored", choices=["restored", "dirty"])
+    parser.add_argument("--npix", type=int, default=192, help="side of a simulated field")
+    for name, default in asdict(Plan()).items():
+        parser.add_argument(f"--{name}", type=type(default), default=default, help="see Plan")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train as the options say; returns 0.
+
+    Raises
+    ------
+    ValueError
+        If minutes is not positive or out holds another run's network.
+    """
+    started = time.monotonic()
+    if not args.minutes > 0:
+        raise ValueError(f"minutes must be positive, got {args.minutes}")
+    out = Path(args.out)
+    if (out / "network.safetensors").exists() and Path(args.resume or "") != out:
+        raise ValueError(f"out {args.out!r} holds a network; resume from it or name another")
+    out.mkdir(parents=True, exist_ok=True)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    device = args.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    plan = Plan(**{name: getattr(args, name) for name in asdict(Plan())})
+    widths = tuple(int(w) for w in args.widths.split(","))
+    settings = checkpoint.Settings(
+        widths=widths,
+        depth=args.depth,
+        conditioning=args.conditioning,
+        scale=simulator.SCALE,
+        kernel=simulator.KERNEL,
+        cap=simulator.CAP,
+    )
+    trainer = Trainer(settings, plan, device)
+    if args.resume:
+        trainer.resume(Path(args.resume))
+    kind = simulator.Settings(npix=args.npix, peel=args.conditioning == "restored")
+    context = get_context("spawn")
+    executor = ProcessPoolExecutor(args.workers, context) if args.workers else None
+    try:
+        _loop(trainer, kind, executor, out, started + 60 * args.minutes)
+    finally:
+        if executor:
+            executor.shutdown(cancel_futures=True)
+    return 0
+
+
+def _loop(trainer: Trainer, kind: simulator.Settings, executor, out: Path, until: float) -> None:
+    plan = trainer.plan
+    held_out = replace(kind, arrays=simulator.VALIDATION_ARRAYS)
+    examples = draw(range(plan.validation), held_out, plan.seed, "validation", trainer.device)
+    pool = Pool(plan, kind, trainer.step, trainer.device, executor)
+    recent: list[float] = []
+    validation = None
+    bar = _bar(steps(trainer, pool, until), "training", initial=trainer.step, unit="step")
+    for value in bar:
+        recent.append(value)
+        if trainer.step % plan.interval == 0:
+            validation = trainer.validate(examples)
+            _record(out / "log.csv", trainer.step, float(np.mean(recent)), validation)
+            recent.clear()
+            trainer.save(out, validation)
+            if hasattr(bar, "set_postfix"):
+                bar.set_postfix(validation=f"{validation:.4f}")
+    trainer.save(out, validation)
+    if (out / "log.csv").exists():
+        plot(out / "log.csv")
+
+
+def _record(log: Path, step: int, training: float, validation: float) -> None:
+    new = not log.exists()
+    with log.open("a", newline="") as file:
+        writer = csv.writer(file)
+        if new:
+            writer.writerow(["step", "training", "validation"])
+        writer.writerow([step, f"{training:.6g}", f"{validation:.6g}"])

@@ -1,0 +1,289 @@
+"""What values of ddpmclean's parameters make sense, each alone and together.
+
+Every rule is a function of all the values that raises a ValueError naming the
+parameter, the value and the rule. `RULES` lists them in the order of the checks.
+Nothing is written, and CASA is not needed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+Values = Mapping[str, Any]
+
+#: Whole numbers and the least they may be.
+AT_LEAST = {
+    "niter": -1,
+    "nmajor": -1,
+    "nsamples": 1,
+    "nsteps": 2,
+    "seed": 0,
+    "batchsize": 0,
+    "nchan": -1,
+    "facets": 1,
+}
+
+#: What is not supported yet: when, how it is called, and what to do instead.
+NOT_YET: tuple[tuple[Callable[[Values], bool], str, str], ...] = (
+    (
+        lambda v: v["deconvolver"] == "mtmfs",
+        "deconvolver='mtmfs'",
+        "use deconvolver='ddpm', which makes one image of the whole band (nterms=1)",
+    ),
+    (
+        lambda v: v["specmode"] not in ("mfs", "cont"),
+        "specmode={specmode!r}",
+        "image the channels one at a time with specmode='mfs' and spw",
+    ),
+    (
+        lambda v: v["stokes"] != "I",
+        "stokes={stokes!r}",
+        "use stokes='I', or tclean",
+    ),
+    (
+        lambda v: v["interactive"],
+        "interactive=True",
+        "use interactive=False",
+    ),
+    (
+        lambda v: v["outlierfile"] != "",
+        "outlierfile={outlierfile!r}",
+        "use outlierfile='' and an image large enough for the outlying sources",
+    ),
+    (
+        lambda v: v["startmodel"] not in ("", [], [""]) and v["dirtyimage"] != "",
+        "startmodel={startmodel!r} beside dirtyimage",
+        "use startmodel='', or vis",
+    ),
+)
+
+#: CLEAN's parameters, which recipes set and which change nothing here.
+CLEAN_ONLY = frozenset(
+    "niter deconvolver scales nterms smallscalebias fusedthreshold largestscale gain cycleniter"
+    " cyclefactor minpsffraction maxpsffraction".split()
+)
+
+#: Parameters of the imaging of visibilities, which change nothing beside a dirty image.
+VISIBILITIES_ONLY = frozenset(
+    "selectdata field spw timerange uvrange antenna scan observation intent datacolumn imsize cell"
+    " phasecenter projection reffreq nchan start width outframe veltype restfreq interpolation"
+    " perchanweightdensity gridder facets psfphasecenter wprojplanes vptable mosweight aterm psterm"
+    " wbawp conjbeams cfcache usepointing computepastep rotatepastep pointingoffsetsigdev normtype"
+    " weighting robust noise npixels uvtaper savemodel calcres calcpsf usemask mask pbmask"
+    " sidelobethreshold noisethreshold lownoisethreshold negativethreshold smoothfactor"
+    " minbeamfrac cutthreshold growiterations dogrowprune minpercentchange verbose fastnoise"
+    " parallel".split()
+)
+
+_QUANTITY = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(\S*)\s*")
+_ANGLE = re.compile(r"""[a-zA-Z]?(arcsec|as|rad)|arcmin|deg|["']|""")
+_FLUX = re.compile(r"[a-zA-Z]?Jy(/beam)?|")
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+
+
+def check(values: Values) -> None:
+    """Raise a ValueError for the first rule that `values` break.
+
+    Parameters
+    ----------
+    values : mapping
+        Every parameter of ddpmclean by name, each of a right type.
+    """
+    for rule in RULES:
+        rule(values)
+
+
+def without_effect(values: Values) -> frozenset[str]:
+    """Names of the parameters whose value changes nothing, given all the others.
+
+    Parameters
+    ----------
+    values : mapping
+        Every parameter of ddpmclean by name.
+    """
+    names = CLEAN_ONLY | VISIBILITIES_ONLY if values["dirtyimage"] else CLEAN_ONLY
+    # niter=0 asks for the dirty images
+    return names - {"niter"} if values["niter"] == 0 else names
+
+
+def supported(values: Values) -> None:
+    """Refuse what does not work yet, and say what does."""
+    for applies, what, instead in NOT_YET:
+        if applies(values):
+            raise ValueError(f"{what.format(**values)} is not supported yet: {instead}")
+
+
+def one_input(values: Values) -> None:
+    """Take exactly one of visibilities and a dirty image."""
+    vis, dirty = values["vis"], values["dirtyimage"]
+    if vis in ("", [], [""]) and not dirty:
+        raise ValueError("exactly one of vis and dirtyimage must be given, got neither")
+    if vis not in ("", [], [""]) and dirty:
+        raise ValueError(
+            f"exactly one of vis and dirtyimage must be given, got vis={vis!r} and"
+            f" dirtyimage={dirty!r}"
+        )
+
+
+def images_belong_to_dirtyimage(values: Values) -> None:
+    """Take a PSF and a primary beam image beside a dirty image only."""
+    for name in ("psfimage", "pbimage"):
+        if values[name] and not values["dirtyimage"]:
+            raise ValueError(
+                f"{name} must be given beside dirtyimage only, got {name}={values[name]!r}"
+                f" and dirtyimage=''"
+            )
+
+
+def measurement_sets_exist(values: Values) -> None:
+    """Find a MeasurementSet behind every name in vis."""
+    names = values["vis"] if isinstance(values["vis"], list) else [values["vis"]]
+    for name in names if not values["dirtyimage"] else ():
+        if not os.path.exists(name):
+            raise ValueError(f"vis must name an existing MeasurementSet, got {name!r}: not found")
+        if not _is_measurement_set(Path(name)):
+            raise ValueError(
+                f"vis must name a MeasurementSet, got {name!r}: not a CASA table of that type"
+            )
+
+
+def images_exist(values: Values) -> None:
+    """Find the image files."""
+    for name in ("dirtyimage", "psfimage", "pbimage"):
+        if values[name] and not os.path.exists(values[name]):
+            raise ValueError(
+                f"{name} must name an existing CASA image or FITS file, got {values[name]!r}:"
+                f" not found"
+            )
+
+
+def imagename_given(values: Values) -> None:
+    """Have one name for the products."""
+    name = values["imagename"]
+    if not isinstance(name, str):
+        raise ValueError(f"imagename must be one string, got {name!r}")
+    if not os.path.basename(name.strip()):
+        raise ValueError(f"imagename must be a name, not empty nor only a folder, got {name!r}")
+
+
+def folder_writable(values: Values) -> None:
+    """Be able to write into the folder of the products; as in tclean the last one is made."""
+    folder = Path(values["imagename"]).absolute().parent
+    place = folder if folder.exists() else folder.parent
+    if not place.is_dir():
+        why = f"{place} is not a folder" if place.exists() else f"there is no folder {place}"
+    elif not os.access(place, os.W_OK | os.X_OK):
+        why = f"{place} is not writable"
+    else:
+        return
+    raise ValueError(
+        f"imagename must lie in a folder that can be written, got {values['imagename']!r}: {why}"
+    )
+
+
+def whole_numbers(values: Values) -> None:
+    """Keep counts and the seed above their least value."""
+    for name, least in AT_LEAST.items():
+        if values[name] < least:
+            raise ValueError(f"{name} must be at least {least}, got {values[name]}")
+
+
+def minprob_is_probability(values: Values) -> None:
+    """Keep minprob strictly between 0 and 1."""
+    if not 0 < values["minprob"] < 1:
+        raise ValueError(f"minprob must be between 0 and 1, got {values['minprob']}")
+
+
+def device_known(values: Values) -> None:
+    """Know the kind of device."""
+    if not _DEVICE.fullmatch(values["device"]):
+        raise ValueError(
+            f"device must be 'auto', 'cpu', 'cuda', 'cuda:N' or 'mps', got {values['device']!r}"
+        )
+
+
+def imsize_positive(values: Values) -> None:
+    """Have one or two positive numbers of pixels."""
+    sizes = _as_list(values["imsize"])
+    if len(sizes) not in (1, 2) or any(size < 1 for size in sizes):
+        raise ValueError(
+            f"imsize must be one or two positive numbers of pixels, got {values['imsize']!r}"
+        )
+
+
+def cell_positive(values: Values) -> None:
+    """Have one or two positive angles; as in tclean there is no default."""
+    cells = [c for c in _as_list(values["cell"]) if c != ""]
+    if not cells and not values["dirtyimage"]:
+        raise ValueError(
+            f"cell must be given with vis, such as cell='0.1arcsec', got {values['cell']!r}"
+        )
+    if len(cells) > 2 or any(not _positive_angle(cell) for cell in cells):
+        raise ValueError(
+            "cell must be one or two positive angles such as '0.1arcsec', or numbers in arcsec,"
+            f" got {values['cell']!r}"
+        )
+
+
+def threshold_is_flux(values: Values) -> None:
+    """Have a flux density that is not negative."""
+    threshold = values["threshold"]
+    if threshold == "":
+        return
+    number, unit = _quantity(threshold)
+    if number is None or number < 0 or not _FLUX.fullmatch(unit):
+        raise ValueError(
+            "threshold must be a number in Jy/beam or a quantity such as '0.1mJy', not negative,"
+            f" got {threshold!r}"
+        )
+
+
+def not_negative(values: Values) -> None:
+    """Keep the noise threshold from being negative."""
+    if values["nsigma"] < 0:
+        raise ValueError(f"nsigma must not be negative, got {values['nsigma']}")
+
+
+RULES: tuple[Callable[[Values], None], ...] = (
+    one_input,
+    images_belong_to_dirtyimage,
+    imagename_given,
+    supported,
+    whole_numbers,
+    minprob_is_probability,
+    device_known,
+    imsize_positive,
+    cell_positive,
+    threshold_is_flux,
+    not_negative,
+    measurement_sets_exist,
+    images_exist,
+    folder_writable,
+)
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _quantity(value: Any) -> tuple[float | None, str]:
+    """Number and unit of '0.1arcsec' or 0.1; no number where it cannot be read."""
+    match = _QUANTITY.fullmatch(str(value)) if not isinstance(value, bool) else None
+    return (float(match[1]), match[2]) if match else (None, "")
+
+
+def _positive_angle(value: Any) -> bool:
+    number, unit = _quantity(value)
+    return number is not None and number > 0 and bool(_ANGLE.fullmatch(unit))
+
+
+def _is_measurement_set(path: Path) -> bool:
+    """Whether `path` is a CASA table, and of that type where the table says its type."""
+    if not (path / "table.dat").is_file():
+        return False
+    info = path / "table.info"
+    return not info.is_file() or "Measurement Set" in info.read_text(errors="replace")
