@@ -2,9 +2,11 @@
 
 Separating neighbours needs a rule that neither loses a faint source beside a
 bright one nor shreds a ring into knots. photutils' `deblend_sources` asks for a
-share of the whole island's flux and can do only one of the two. Here the islands
-that photutils finds are split by watershed at peaks that stand out relative to
-their own height: a faint peak is separate where the brightness falls by 80 %
+share of the whole island's flux and can do only one of the two: the contrast of 0.01
+that tells S/N 5 from S/N 300 at 1.5 beams cuts a ring of 5 sigma per beam into 23
+pieces, that of 0.1 still into 5, and has lost the faint source. Here the islands that
+photutils finds are split by watershed at peaks that stand out relative to their own
+height: a faint peak is separate where the brightness falls by 80 %
 before it rises to a brighter one (knots of a few noise sigma are what noise makes
 of any extended source), a bright one where it falls by 30 %, with a smooth change
 between the two at about 3 sigma.

@@ -186,7 +186,7 @@ def _sky(dirty: DirtyImage, x: np.ndarray, y: np.ndarray) -> SkyCoord | None:
     if dirty.wcs is None:
         return None
     sky = pixel_to_skycoord(x, y, dirty.wcs, origin=0)
-    if sky.frame.name == "fk5" and sky.equinox.value == "J2000.000":
+    if sky.frame.name == "fk5" and sky.equinox.jyear == 2000:
         return sky
     return sky.icrs
 

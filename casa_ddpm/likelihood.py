@@ -1,86 +1,124 @@
-"""The data's last word: the model that goes into a major cycle is made to fit the dirty image."""
+"""The data's word: skies are made to fit the dirty image where it knows better."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 
 from casa_ddpm.peel import good_size
 
+#: Most that the inverse of the drawing kernel may amplify a spatial frequency.
+_SHARPEST = 10.0
 
-def refine(
-    model: torch.Tensor,
-    variance: torch.Tensor,
-    residual: torch.Tensor,
-    psf: torch.Tensor,
-    noise: float,
-    iterations: int = 60,
-) -> torch.Tensor:
-    """Update a model by what its residual still holds.
 
-    The maximum of the Gaussian posterior with prior N(model, variance), independent
-    in each pixel, and likelihood of a dirty image D = B (*) a + n whose noise
-    covariance is noise^2 B (natural weighting): the update d solves
+class Likelihood:
+    """A dirty image D = B (*) a + n as a constraint on skies drawn with a Gaussian kernel G.
 
-        (B / noise^2 + 1 / variance) d = residual / noise^2,
-
-    by conjugate gradients in the variable d / sqrt(variance), so that pixels
-    without variance stay as they are.  Where variance is small against the noise,
-    a faint source, little changes; where it is large the data decide.
+    The noise covariance is noise^2 B, that of natural weighting. A sky a is drawn
+    as m = G (*) a, so that D = B G^-1 (*) m + n.
 
     Parameters
     ----------
-    model : Tensor, shape (ny, nx)
-        [Jy/pixel].
-    variance : Tensor, shape (ny, nx)
-        [Jy^2/pixel^2].
-    residual : Tensor, shape (ny, nx)
-        Dirty image less psf (*) model [Jy/beam].
     psf : Tensor, shape (ny, nx)
-        Centre at pixel (ny//2, nx//2).
+        B, with its centre at pixel (ny//2, nx//2).
     noise : float
-        [Jy/beam].
-    iterations : int
-        Most steps.
-
-    Returns
-    -------
-    Tensor, shape (ny, nx)
+        Rms of n [units of D].
+    kernel : float
+        FWHM of G [pixel]; 0 where the sky is not convolved.
     """
-    width = (variance.double() / noise**2).sqrt()
-    blur = _blur(psf.double())
 
-    def normal(z: torch.Tensor) -> torch.Tensor:
-        return z + width * blur(width * z)
+    def __init__(self, psf: torch.Tensor, noise: float, kernel: float = 0.0) -> None:
+        ny, nx = psf.shape
+        self.noise = noise
+        self.shape = [good_size(2 * ny), good_size(2 * nx)]
+        centred = torch.zeros(self.shape, dtype=psf.dtype)
+        centred[:ny, :nx] = psf
+        centred = torch.roll(centred, (-(ny // 2), -(nx // 2)), (0, 1))
+        self.transfer = torch.fft.rfft2(centred).real
+        v = torch.fft.fftfreq(self.shape[0])[:, None]
+        u = torch.fft.rfftfreq(self.shape[1])
+        exponent = (math.pi * kernel) ** 2 / (4 * math.log(2)) * (u * u + v * v)
+        self.sharpen = torch.exp(exponent.clamp(max=math.log(_SHARPEST))).to(psf.dtype)
 
-    right = width * residual.double() / noise
-    z = torch.zeros_like(right)
-    error, step = right, right
-    power = error.square().sum()
-    goal = 1e-8 * power
+    def _filter(self, image: torch.Tensor, transfer: torch.Tensor) -> torch.Tensor:
+        """Linear convolution by a transfer function."""
+        ny, nx = image.shape[-2:]
+        spectrum = torch.fft.rfft2(image, s=self.shape) * transfer
+        return torch.fft.irfft2(spectrum, s=self.shape)[..., :ny, :nx]
+
+    def predict(self, drawn: torch.Tensor) -> torch.Tensor:
+        """Noise-free dirty images of drawn skies, shape (..., ny, nx)."""
+        return self._filter(drawn, self.transfer * self.sharpen)
+
+    def correlated(self, white: torch.Tensor) -> torch.Tensor:
+        """Noise of the image's covariance out of white noise of unit rms, shape (..., ny, nx)."""
+        power = self.transfer.clamp(min=0)
+        # irfft2's own normalisation keeps the variance of the whole padded plane.
+        return self.noise * self._filter(white, power.sqrt())
+
+    def fit(
+        self, drawn: torch.Tensor, variance: torch.Tensor, residual: torch.Tensor, iterations=60
+    ) -> torch.Tensor:
+        """Update skies by what their residuals still hold.
+
+        The maximum of the Gaussian posterior with prior N(drawn, variance), independent
+        in each pixel: the update d solves
+
+            (G^-1 B G^-1 / noise^2 + 1 / variance) d = G^-1 (*) residual / noise^2
+
+        by conjugate residuals in the variable d / sqrt(variance), so that pixels without
+        variance stay as they are. Where the variance is small against the noise, as in
+        a faint source, little changes; where it is large the data decide.
+
+        Parameters
+        ----------
+        drawn : Tensor, shape (..., ny, nx)
+            Skies [flux/pixel].
+        variance : Tensor, shape (ny, nx)
+            [flux^2/pixel^2].
+        residual : Tensor, shape (..., ny, nx)
+            Dirty image less `predict(drawn)` [flux/beam].
+        iterations : int
+            Most steps.
+
+        Returns
+        -------
+        Tensor, shape (..., ny, nx)
+        """
+        width = variance.sqrt() / self.noise
+        both = self.transfer * self.sharpen**2
+
+        def normal(z: torch.Tensor) -> torch.Tensor:
+            return z + width * self._filter(width * z, both)
+
+        right = width * self._filter(residual, self.sharpen) / self.noise
+        return drawn + self.noise * width * _conjugate_residuals(normal, right, iterations)
+
+
+def _conjugate_residuals(normal, right: torch.Tensor, iterations: int) -> torch.Tensor:
+    """Solve normal(z) = right for each image of a batch (Stiefel 1955).
+
+    Unlike conjugate gradients it never lets the error grow, also where a PSF that ends
+    with the image has made the operator slightly indefinite.
+    """
+
+    def dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return (a * b).sum((-2, -1), keepdim=True)
+
+    z, error = torch.zeros_like(right), right
+    step, image = right, normal(right)
+    along = dot(error, image)
+    goal = 1e-8 * dot(right, right)
+    ahead = image
     for _ in range(iterations):
-        if power <= goal:
+        active = dot(error, error) > goal
+        if not active.any():
             break
-        image = normal(step)
-        along = (step * image).sum()
-        if along <= 0:  # the PSF of real weights is not quite positive: stop before it shows
-            break
-        rate = power / along
-        z, error = z + rate * step, error - rate * image
-        power, before = error.square().sum(), power
-        step = error + power / before * step
-    return model + (noise * width * z).to(model.dtype)
-
-
-def _blur(psf: torch.Tensor):
-    """Linear convolution with the PSF, its transform made once."""
-    ny, nx = psf.shape
-    shape = [good_size(2 * ny), good_size(2 * nx)]
-    kernel = torch.zeros(shape, dtype=psf.dtype)
-    kernel[:ny, :nx] = psf
-    kernel = torch.roll(kernel, (-(ny // 2), -(nx // 2)), (0, 1))
-    transfer = torch.fft.rfft2(kernel)
-
-    def blur(image: torch.Tensor) -> torch.Tensor:
-        return torch.fft.irfft2(torch.fft.rfft2(image, s=shape) * transfer, s=shape)[:ny, :nx]
-
-    return blur
+        rate = torch.where(active, along / dot(ahead, ahead), 0.0)
+        z, error = z + rate * step, error - rate * ahead
+        image, before = normal(error), along
+        along = dot(error, image)
+        turn = torch.where(active, along / before, 0.0)
+        step, ahead = error + turn * step, image + turn * ahead
+    return z

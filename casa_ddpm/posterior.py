@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,7 +92,7 @@ def choose_precision(precision: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if precision == "bf16" else torch.float32
 
 
-def noise_field(seed: int, realisation: int, shape: tuple[int, int], part: int = 0):
+def noise_field(seed: int, realisation: int, shape: Sequence[int], part: int = 0):
     """White noise of one realisation, the same on every device, shape (1, ny, nx)."""
     words = np.random.SeedSequence([seed, realisation, part]).generate_state(1, np.uint64)
     generator = torch.Generator().manual_seed(int(words[0] >> np.uint64(1)))

@@ -18,17 +18,19 @@ from astropy.table import QTable
 from casa_ddpm import aggregation, checkpoint, noise, peel
 from casa_ddpm.dirty import DirtyImage
 from casa_ddpm.frame import Frame, resample
-from casa_ddpm.likelihood import refine
+from casa_ddpm.likelihood import Likelihood
 from casa_ddpm.normalisation import compress
-from casa_ddpm.posterior import Posterior, Sampling
+from casa_ddpm.posterior import Posterior, Sampling, noise_field
 from casa_ddpm.psf import ellipse, gaussian
 from casa_ddpm.simulator import smooth
 from casa_ddpm.sources import find_sources
 
 #: Residual peak to which the bright emission is peeled [noise].
 _DEPTH = 5.0
-#: Prior uncertainty of a model pixel, as a fraction of its brightness, when the data refine it.
+#: Prior uncertainty of a pixel, as a fraction of its brightness, when the data refine it.
 _TRUST = 0.5
+#: S/N of a point source below which a realisation stays as the network drew it.
+_FAINT = 8.0
 
 MajorCycle = Callable[[np.ndarray], np.ndarray]
 
@@ -193,7 +195,8 @@ def reconstruct(
         condition, held = scene.condition(model + peeled, rest, sigma)
         posterior = Posterior(denoiser, settings, condition, ellipse(dirty.beam), options.sampling)
         skies = posterior.draw(progress) * sigma
-        samples = scene.native(skies) + held
+        skies = scene.constrain(skies, held, model, residual, sigma, options.sampling.seed)
+        samples = scene.native(skies)
         aggregate = scene.aggregate(samples, options.aggregate)
         spread = aggregation.std(torch.from_numpy(samples)).numpy()
         model = scene.fit(aggregate, spread, model, residual, sigma)
@@ -223,7 +226,7 @@ def reconstruct(
         residual=residual,
         restored=scene.restore(model) + residual,
         samples=samples,
-        sources=scene.sources(skies, held, sigma, options.minflux),
+        sources=scene.sources(skies, sigma, options.minflux),
         noise=sigma,
         cycles=cycles,
         stop=stop,
@@ -258,6 +261,12 @@ class _Scene:
         pb = dirty.pb
         self.valid = np.ones(dirty.data.shape, bool) if pb is None else np.nan_to_num(pb) > 0
         self.allowed = self.valid if allowed is None else allowed & self.valid
+        # Canonical pixels of the image itself, without the mirrored margin.
+        frame = self.frame
+        sides = zip(frame.before, frame.canonical, frame.padded, strict=True)
+        edge = [b * c // p for b, c, p in sides]
+        self.inside = torch.zeros(self.frame.canonical)
+        self.inside[edge[0] : -edge[0] or None, edge[1] : -edge[1] or None] = 1
 
     def residual(self, model: np.ndarray) -> np.ndarray:
         """Dirty image less psf (*) model."""
@@ -312,6 +321,42 @@ class _Scene:
         """One image of all realisations, inside of the clean mask."""
         return aggregation.AGGREGATES[name](torch.from_numpy(samples)).numpy() * self.allowed
 
+    def constrain(self, skies, held, model, residual, sigma: float, seed: int) -> torch.Tensor:
+        """Realisations with what was held back, their bright parts made to fit the data.
+
+        A network's error of a few per cent is many times the noise of a bright source.
+        There each realisation is fitted to the data plus a noise of its own, which
+        leaves the realisations with the spread that the noise allows
+        (randomise-then-optimise, Bardsley et al. 2014).
+        """
+        if held.any():
+            skies = skies + self._drawn(torch.from_numpy(held))
+        kernel = self.settings.kernel * self.settings.scale
+        # A Gaussian of that FWHM has its peak this far below its flux.
+        faint = _FAINT * sigma / (np.pi / (4 * np.log(2)) * kernel**2)
+        bright = (skies.mean(0) - faint).clamp(min=0) * self.inside
+        if not bright.any():
+            return skies
+        likelihood = Likelihood(self._canonical_psf(), sigma, kernel)
+        data = torch.from_numpy(residual) + peel.convolve(torch.from_numpy(model), self.psf)
+        shown = self.frame.forward(data)
+        for k, sky in enumerate(skies):
+            white = noise_field(seed, k, likelihood.shape, part=2**31)[0]
+            noise = likelihood.correlated(white)[: sky.shape[0], : sky.shape[1]]
+            left = shown + noise - likelihood.predict(sky)
+            skies[k] = likelihood.fit(sky, (_TRUST * bright) ** 2, left, 30)
+        return skies
+
+    def _canonical_psf(self) -> torch.Tensor:
+        """The PSF on canonical pixels, per unit of flux, centred as a PSF is."""
+        frame = self.frame
+        (ny, nx), (cy, cx) = frame.native, frame.canonical
+        padded = torch.zeros(frame.padded)
+        padded[:ny, :nx] = self.psf
+        # The peak is brought to pixel 0, which resampling leaves in place.
+        centred = torch.roll(padded, (-(ny // 2), -(nx // 2)), (0, 1))
+        return torch.roll(resample(centred, frame.canonical), (cy // 2, cx // 2), (0, 1))
+
     def fit(self, aggregate, spread, model, residual, sigma) -> np.ndarray:
         """The aggregate, updated where the data know better.
 
@@ -321,21 +366,18 @@ class _Scene:
         change = torch.from_numpy(aggregate - model)
         left = torch.from_numpy(residual) - peel.convolve(change, self.psf)
         variance = (spread**2 + (_TRUST * aggregate) ** 2) * self.allowed
-        fitted = refine(
-            torch.from_numpy(aggregate), torch.from_numpy(variance), left, self.psf, sigma
-        )
-        return fitted.numpy().astype(np.float32)
+        likelihood = Likelihood(self.psf.double(), sigma)
+        prior = torch.from_numpy(aggregate).double(), torch.from_numpy(variance).double()
+        return likelihood.fit(prior[0], prior[1], left.double()).numpy().astype(np.float32)
 
     def probability(self, samples: np.ndarray, least: float) -> np.ndarray:
         """See `aggregation.probability`."""
         return aggregation.probability(torch.from_numpy(samples), self.beam_area, least).numpy()
 
-    def sources(self, skies, held, sigma: float, minflux: float) -> QTable:
+    def sources(self, skies, sigma: float, minflux: float) -> QTable:
         """Sources of the realisations, with positions in the image's own pixels."""
         frame, beam = self.frame, self.dirty.beam
         cell = self.dirty.cell / frame.zoom()
-        if held.any():
-            skies = skies + self._drawn(torch.from_numpy(held))
         table = find_sources(
             skies.numpy(), cell, beam, self.settings.kernel * beam.fwhm, sigma, minflux
         )

@@ -126,7 +126,7 @@ def _kernel(x: torch.Tensor) -> torch.Tensor:
 
 def _correction(npix: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     """Fourier transform of the kernel at the image pixels, by quadrature, shape (npix,)."""
-    rule = torch.tensor(np.polynomial.legendre.leggauss(64)) * _WIDTH / 2
+    rule = torch.tensor(np.array(np.polynomial.legendre.leggauss(64))) * _WIDTH / 2
     nodes, quadrature = rule.to(device, dtype)
     pixel = torch.arange(npix, dtype=dtype, device=device) - npix // 2
     phase = 2 * math.pi * pixel[:, None] * nodes / (2 * npix)

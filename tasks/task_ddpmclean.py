@@ -54,7 +54,8 @@ def ddpmclean(**parameters: Any) -> dict[str, Any]:
     clock = _Clock()
     if idle := task_parameters.ineffective(parameters):
         casa.log("Without effect in ddpmclean: " + ", ".join(idle))
-    with _imager(casa, parameters) as imager:
+    before = set(casa.products(parameters["imagename"]))
+    with _imager(casa, parameters) as imager, _undone(casa, imager.imagename, before):
         start = imager.model()
         with clock("dirty"):
             dirty = imager.dirty()
@@ -121,6 +122,17 @@ def _jansky(threshold: float | str) -> float:
     )
 
 
+@contextmanager
+def _undone(casa, name: str, before: set[str]) -> Iterator[None]:
+    """Where the image turns out to break a rule, take away what was written before that showed."""
+    try:
+        yield
+    except ValueError:
+        for path in set(casa.products(name)) - before:
+            shutil.rmtree(path, ignore_errors=True)
+        raise
+
+
 def _imager(casa, p: dict[str, Any]):
     if p["dirtyimage"]:
         return casa.ImageImager(
@@ -164,7 +176,8 @@ def _write(casa, name: str, dirty: DirtyImage, found: Reconstruction, p: dict[st
     meta = {"network": checkpoint.digest(p["network"]), "seed": p["seed"]}
     table = catalogue.build(found.sources, dirty, found.noise, meta=meta)
     catalogue.write(table, name, overwrite=True)
-    chosen = table[table["prob"] >= p["minprob"]]
+    # Outside of the primary beam there is no corrected flux.
+    chosen = table[(table["prob"] >= p["minprob"]) & np.isfinite(table["flux"])]
     casa.write_components(name + ".cl", chosen)
     picture.summary(
         name + ".png", dirty=dirty, model=found.model, std=found.std, prob=found.prob,

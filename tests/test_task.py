@@ -28,7 +28,7 @@ def calls(tmp_path, monkeypatch):
     )
     body = SimpleNamespace(ddpmclean=lambda **values: calls.append(("run", values)) or {"done": 1})
     monkeypatch.setattr(module, "_task_logging", lambda: log)
-    monkeypatch.setattr(casa_ddpm.tasks, "task_ddpmclean", body, raising=False)
+    monkeypatch.setitem(sys.modules, "casa_ddpm.tasks.task_ddpmclean", body)
     return calls
 
 
@@ -67,7 +67,8 @@ def test_error_is_logged_and_raised(calls, monkeypatch):
     def fail(**values):
         raise RuntimeError("no memory")
 
-    monkeypatch.setattr(casa_ddpm.tasks, "task_ddpmclean", SimpleNamespace(ddpmclean=fail))
+    body = SimpleNamespace(ddpmclean=fail)
+    monkeypatch.setitem(sys.modules, "casa_ddpm.tasks.task_ddpmclean", body)
     with pytest.raises(RuntimeError, match="no memory"):
         ddpmclean(vis="a.ms", imagename="out", cell=1)
     assert [call[0] for call in calls] == ["start", "error", "end"]

@@ -67,10 +67,12 @@ def component(source: Row, frame: str = "ICRS") -> dict:
     if np.isfinite(source["freq"]):
         arguments["freq"] = f"LSRK {source['freq'].to_value('Hz'):.6f}Hz"
     if source["resolved"]:
+        # CASA takes no Gaussian of zero width, which is what a source resolved along one axis has.
+        minor = max(source["minor"].to_value("arcsec"), 0.01 * source["major"].to_value("arcsec"))
         arguments |= {
             "shape": "gaussian",
             "majoraxis": f"{source['major'].to_value('arcsec'):.6f}arcsec",
-            "minoraxis": f"{source['minor'].to_value('arcsec'):.6f}arcsec",
+            "minoraxis": f"{minor:.6f}arcsec",
             "positionangle": f"{source['pa'].to_value('deg'):.6f}deg",
         }
     return arguments

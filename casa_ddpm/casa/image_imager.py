@@ -8,11 +8,10 @@ import shutil
 from types import TracebackType
 
 import numpy as np
-from casatasks.private.imagerhelpers.input_parameters import ImagerParameters
 from scipy.signal import fftconvolve
 
 from casa_ddpm.casa.coordinates import square_cell
-from casa_ddpm.casa.images import create, log, read_dirty, read_plane, write_plane
+from casa_ddpm.casa.images import create, log, next_name, read_dirty, read_plane, write_plane
 from casa_ddpm.casa.inputs import (
     check_apart,
     check_grid,
@@ -71,7 +70,7 @@ class ImageImager:
         restart: bool = True,
     ) -> None:
         if not restart:
-            imagename = ImagerParameters.incrementImageNameList(None, {"0": imagename})["0"]
+            imagename = next_name(imagename)
         self.imagename = imagename
         paths = {"dirtyimage": dirtyimage, "psfimage": psfimage, "pbimage": pbimage}
         given = {name: path for name, path in paths.items() if path or name == "dirtyimage"}

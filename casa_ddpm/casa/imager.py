@@ -14,7 +14,15 @@ from casatasks.private.imagerhelpers.imager_parallel_continuum import (
 from casatasks.private.imagerhelpers.input_parameters import ImagerParameters
 from casatools import synthesisutils, table
 
-from casa_ddpm.casa.images import log, opened, read_dirty, read_plane, write_image, write_plane
+from casa_ddpm.casa.images import (
+    log,
+    next_name,
+    opened,
+    read_dirty,
+    read_plane,
+    write_image,
+    write_plane,
+)
 from casa_ddpm.casa.parameters import (
     NO_CLEAN,
     check_parameters,
@@ -72,10 +80,12 @@ class VisibilityImager:
             log(f"{path} has no CORRECTED_DATA: its DATA are imaged", "WARN")
         self._imager: PySynthesisImager | None = None
         self._settings = imager_settings(self.parameters | NO_CLEAN | {"savemodel": "none"})
+        self.imagename: str = self.parameters["imagename"]
+        if not self.parameters["restart"]:
+            self.imagename = next_name(self.imagename)
+        # CASA must not count the name up once more.
+        self._settings |= {"imagename": self.imagename, "restart": True}
         try:
-            self.imagename: str = self._records().allimpars["0"]["imagename"]
-            # The name must not be counted up again by the next ImagerParameters.
-            self._settings |= {"imagename": self.imagename, "restart": True}
             self._check_products()
             self._open()
         except RuntimeError as error:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
 from casatasks import casalog
 from casatasks.private.cleanhelper import write_task_history
-from casatools import image
+from casatools import image, table
 
 from casa_ddpm.casa.coordinates import ARCSEC_PER_RAD, celestial_wcs, frequency, square_cell
 from casa_ddpm.dirty import Beam, DirtyImage
@@ -112,6 +113,7 @@ def create(
     mask: np.ndarray | None = None,
     beam: Beam | None = None,
     info: dict | None = None,
+    objectname: str = "",
 ) -> None:
     """Write a new CASA image.
 
@@ -131,6 +133,8 @@ def create(
         Restoring beam for the header.
     info : dict, optional
         Miscellaneous keywords of the header.
+    objectname : str
+        Observed object.
     """
     if os.path.exists(path):
         raise FileExistsError(f"{path!r} exists and is not overwritten")
@@ -148,6 +152,7 @@ def create(
             tool.setrestoringbeam(*shape, log=False)
     finally:
         tool.done()
+    _put_keyword(path, "imageinfo", {"imagetype": "Intensity", "objectname": objectname})
 
 
 def write_image(
@@ -179,7 +184,8 @@ def write_image(
         has_mask = masked and bool(source.maskhandler("default")[0])
         mask = source.getchunk(getmask=True) if has_mask else None
     _check_shape("data", data, shape)
-    create(path, record, np.reshape(data.T, shape), unit, mask, beam, info)
+    pixels = np.reshape(data.T, shape)
+    create(path, record, pixels, unit, mask, beam, info, _objectname(template))
 
 
 def write_samples(path: str, samples: np.ndarray, template: str) -> None:
@@ -201,7 +207,46 @@ def write_samples(path: str, samples: np.ndarray, template: str) -> None:
     csys.setnames("Realisation", type="linear")
     csys.setunits("", type="linear", overwrite=True)
     pixels = np.transpose(samples, (2, 1, 0)).reshape(*shape, -1)
-    create(path, csys.torecord(), pixels, "Jy/pixel", info=info)
+    name = _objectname(template)
+    create(path, csys.torecord(), pixels, "Jy/pixel", info=info, objectname=name)
+
+
+def _objectname(path: str) -> str:
+    """The observed object in an image's header, '' where there is none."""
+    tool = table()
+    tool.open(path)
+    try:
+        kept = tool.getkeyword("imageinfo") if "imageinfo" in tool.keywordnames() else {}
+    finally:
+        tool.done()
+    return kept.get("objectname", "")
+
+
+def _put_keyword(path: str, name: str, value: dict) -> None:
+    """Add to a record in an image's keywords.
+
+    The image tool writes imageinfo for an image with a beam only, and readers outside of
+    CASA (spectral-cube) do not do without.
+    """
+    tool = table()
+    tool.open(path, nomodify=False)
+    try:
+        kept = tool.getkeyword(name) if name in tool.keywordnames() else {}
+        tool.putkeyword(name, kept | value)
+    finally:
+        tool.done()
+
+
+def next_name(imagename: str) -> str:
+    """The prefix that tclean's ``restart=False`` would take: the next number that is free.
+
+    tclean's own code cuts the start off an absolute path.
+    """
+    folder, prefix = os.path.split(imagename)
+    pattern = re.compile(re.escape(prefix) + r"(?:_(\d+))?\.(?:image|residual|model|psf|sumwt)")
+    names = os.listdir(folder or ".") if os.path.isdir(folder or ".") else []
+    numbers = [int(found[1] or 1) for found in map(pattern.fullmatch, names) if found]
+    return f"{imagename}_{max(numbers) + 1}" if numbers else imagename
 
 
 def products(imagename: str) -> list[str]:
