@@ -91,7 +91,8 @@ def find(network: str) -> Path:
 def save(path: str | Path, denoiser: Denoiser, settings: Settings) -> None:
     """Write a checkpoint; the file is complete or absent, never half written."""
     tensors = {k: v.detach().cpu().contiguous() for k, v in denoiser.network.state_dict().items()}
-    header = {"format": _FORMAT, "settings": json.dumps(asdict(settings))}
+    # One entry: safetensors writes several in random order, and the file's hash would vary.
+    header = {"casa_ddpm": json.dumps({"format": _FORMAT, "settings": asdict(settings)})}
     partial = Path(f"{path}.part")
     save_file(tensors, partial, header)
     partial.replace(path)
@@ -120,18 +121,32 @@ def load(network: str | Path) -> tuple[Denoiser, Settings]:
         raise ValueError(
             f"network {str(path)!r} is not a whole safetensors file: {error}"
         ) from None
-    if header.get("format") != _FORMAT:
-        raise ValueError(f"network {str(path)!r} is not a casa_ddpm checkpoint")
-    values = json.loads(header["settings"])
-    values["widths"] = tuple(values["widths"])
-    values["normalisation"] = Normalisation(**values["normalisation"])
-    settings = Settings(**values)
+    settings = _settings(path, header)
     denoiser = settings.build()
     try:
         denoiser.network.load_state_dict(tensors)
     except RuntimeError as error:
         raise ValueError(f"network {str(path)!r} does not fit its settings: {error}") from None
     return denoiser.eval(), settings
+
+
+def _settings(path: Path, header: dict[str, str]) -> Settings:
+    """The settings in a checkpoint's header."""
+    if "casa_ddpm" not in header:
+        raise ValueError(f"network {str(path)!r} is not a casa_ddpm checkpoint")
+    try:
+        whole = json.loads(header["casa_ddpm"])
+        values = whole["settings"]
+        values["widths"] = tuple(values["widths"])
+        values["normalisation"] = Normalisation(**values["normalisation"])
+        settings = Settings(**values)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"network {str(path)!r} has settings that cannot be read: {error!r}"
+        ) from None
+    if whole.get("format") != _FORMAT:
+        raise ValueError(f"network {str(path)!r} must have format {_FORMAT!r}")
+    return settings
 
 
 def digest(network: str | Path) -> str:

@@ -124,3 +124,9 @@ class DirtyImage:
             raise ValueError(f"cell must be positive [arcsec], got {self.cell}")
         if not math.isclose(float(np.max(self.psf)), 1, abs_tol=0.02):
             raise ValueError(f"psf must have peak 1, got {float(np.max(self.psf)):.4g}")
+        centre = tuple(n // 2 for n in self.psf.shape)
+        if self.psf[centre] < 0.98 * np.max(self.psf):
+            raise ValueError(
+                f"psf must have its peak at pixel (ny//2, nx//2) = {centre}, "
+                f"got a value of {float(self.psf[centre]):.4g} there"
+            )

@@ -51,7 +51,7 @@ def hogbom(
     psf: torch.Tensor,
     threshold: torch.Tensor,
     gain: float = 0.15,
-    iterations: int = 2000,
+    iterations: int | torch.Tensor = 2000,
     cycles: int = 8,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Hogbom CLEAN of a batch of fields, each to its own threshold.
@@ -69,7 +69,7 @@ def hogbom(
         Absolute peak at which a field is done [units of dirty].
     gain : float
         Loop gain.
-    iterations : int
+    iterations : int or Tensor of int, shape (batch,)
         Most components of a field.
     cycles : int
         Most Fourier subtractions.
@@ -84,14 +84,13 @@ def hogbom(
     patch = _centre(psf, PATCH)
     peak_of_psf = patch.amax((-2, -1))
     outside = _outer_sidelobe(psf)
-    left = iterations
+    left = torch.as_tensor(iterations, device=dirty.device).expand(len(dirty)).clone()
     for _ in range(cycles):
         start = residual.abs().amax((-2, -1))
-        if left <= 0 or not (start > threshold).any():
+        if not ((left > 0) & (start > threshold)).any():
             break
         stop = torch.maximum(threshold, 1.5 * outside * start)
-        used = _minor(residual, patch, peak_of_psf, stop, gain, left, model)
-        left -= used
+        _minor(residual, patch, peak_of_psf, stop, gain, left, model)
         residual = dirty - convolve(model, psf)
     return model, residual
 
@@ -111,8 +110,8 @@ def _outer_sidelobe(psf: torch.Tensor) -> torch.Tensor:
     return outer.abs().amax((-2, -1))
 
 
-def _minor(residual, patch, peak_of_psf, stop, gain, iterations, model) -> int:
-    """One minor cycle, adding to `model`; returns the iterations used."""
+def _minor(residual, patch, peak_of_psf, stop, gain, left, model) -> None:
+    """One minor cycle, adding to `model` and taking from the iterations `left`."""
     batch, ny, nx = residual.shape
     wide = nx + 2 * PATCH
     work = torch.nn.functional.pad(residual, (PATCH, PATCH, PATCH, PATCH))
@@ -121,18 +120,18 @@ def _minor(residual, patch, peak_of_psf, stop, gain, iterations, model) -> int:
     square = (side[:, None] * wide + side).view(1, -1)
     flat, flat_model = work.view(batch, -1), model.view(batch, -1)
     patch = patch.reshape(batch, -1)
-    for iteration in range(iterations):
+    for iteration in range(int(left.max())):
         where = inner.abs().reshape(batch, -1).argmax(1)
         y, x = where // nx, where % nx
         value = inner[torch.arange(batch, device=work.device), y, x]
-        active = value.abs() > stop
+        active = (value.abs() > stop) & (left > 0)
         if iteration % 16 == 0 and not active.any():
-            return iteration
+            return
+        left -= active.long()
         step = torch.where(active, gain * value / peak_of_psf, 0)
         flat_model.scatter_add_(1, where[:, None], step[:, None])
         index = (y * wide + x)[:, None] + square
         flat.scatter_add_(1, index, -step[:, None] * patch)
-    return iterations
 
 
 def restore(

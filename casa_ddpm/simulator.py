@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -34,7 +35,7 @@ VALIDATION_ARRAYS = ("alma.cycle8.4", "aca.cycle7", "vla.b", "atca_6c", "atca_h2
 #: Consecutive fields that share one observation, each with its own sky and noise.
 SHARED = 4
 #: Margin around a field in which sources beyond its edge live [pixel].
-_MARGIN = 12
+_MARGIN = 24
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,11 @@ class Settings:
         Random subset of a longer track that is used.
     peel : bool
         Condition on peeled, restored images; False: on the dirty image.
+
+    Raises
+    ------
+    ValueError
+        If npix is odd or too small.
     """
 
     npix: int = 192
@@ -58,14 +64,39 @@ class Settings:
     most_visibilities: int = 20_000
     peel: bool = True
 
+    def __post_init__(self) -> None:
+        if self.npix < 16 or self.npix % 2:
+            raise ValueError(f"npix must be even and at least 16, got {self.npix}")
 
+
+#: Configurations that contain a validation array, and what is no connected array.
+_NOT_TRAINED = ("alma.all", "aca.all", "aca.ns", "aca.tp", "atca_all", "vlba")
+
+
+@lru_cache
 def training_arrays() -> tuple[str, ...]:
-    """All configurations of connected arrays outside of the validation set."""
-    left_out = (*VALIDATION_ARRAYS, "vlba", "aca.tp")
+    """Connected arrays outside of the validation set, one name of each configuration.
+
+    casadata ships many configurations under several names, of one observing cycle
+    after the other; a twin of a validation array is left out as well.
+    """
     far = ("lba", "gb-vlba", "ngvla-revC")
-    return tuple(
-        name for name in arrays.names() if name not in left_out and not any(f in name for f in far)
-    )
+    kept: list[tuple[str, np.ndarray]] = [(name, _lengths(name)) for name in VALIDATION_ARRAYS]
+    for name in arrays.names():
+        if name in (*VALIDATION_ARRAYS, *_NOT_TRAINED) or any(word in name for word in far):
+            continue
+        lengths = _lengths(name)
+        if not any(_alike(lengths, other) for _, other in kept):
+            kept.append((name, lengths))
+    return tuple(name for name, _ in kept[len(VALIDATION_ARRAYS) :])
+
+
+def _lengths(name: str) -> np.ndarray:
+    return np.sort(np.linalg.norm(arrays.load(name).baselines, axis=1))
+
+
+def _alike(one: np.ndarray, other: np.ndarray) -> bool:
+    return len(one) == len(other) and np.allclose(one, other, rtol=0.01, atol=1)
 
 
 @dataclass(frozen=True)
@@ -74,18 +105,30 @@ class Optics:
 
     Parameters
     ----------
-    psf, noise_psf : Tensor, shape (2 npix, 2 npix)
-        PSF, and autocorrelation of the noise, both of peak about 1.
+    psf : Tensor, shape (2 npix, 2 npix)
+        PSF, peak about 1.
     beam : Beam
         Clean beam, in units of the canonical pixel.
     scale : float
         Pixels per beam.
+    uv : Tensor, shape (nvisibility, 2)
+        Coverage [cycles/pixel].
+    imaging : Tensor, shape (nvisibility,)
+        Imaging weights of visibilities of equal noise.
     """
 
     psf: torch.Tensor
-    noise_psf: torch.Tensor
     beam: Beam
     scale: float
+    uv: torch.Tensor = field(repr=False)
+    imaging: torch.Tensor = field(repr=False)
+
+    @property
+    def noise_psf(self) -> torch.Tensor:
+        """Autocorrelation of the noise, peak 1, shape of `psf`."""
+        npix = len(self.psf)
+        image = dirty(self.uv, self.imaging**2, 1.0, npix)
+        return image / image[npix // 2, npix // 2]
 
 
 @dataclass(frozen=True)
@@ -189,23 +232,22 @@ def make_optics(uv, npix: int, weighting="natural", robust=0.5, scale=SCALE, dev
     if beam.major > 4 * beam.minor:
         return None
     psf = dirty(uv, imaging, cell, 2 * npix)
-    noise = dirty(uv, imaging**2, cell, 2 * npix)
-    centre = (npix, npix)
     return Optics(
         psf / imaging.sum(),
-        noise / noise[centre],
         Beam(beam.major / cell, beam.minor / cell, beam.pa),
         scale,
+        uv * cell,
+        imaging,
     )
 
 
-def draw_noise(noise_psf: torch.Tensor, npix: int, seed: int) -> torch.Tensor:
-    """Gaussian noise of unit rms with the autocorrelation `noise_psf`, shape (npix, npix)."""
-    random = torch.Generator(noise_psf.device).manual_seed(seed)
-    power = torch.fft.fft2(torch.fft.ifftshift(noise_psf)).real.clamp(min=0)
-    white = torch.randn(noise_psf.shape, generator=random, device=noise_psf.device)
-    noise = torch.fft.ifft2(torch.fft.fft2(white) * power.sqrt()).real[:npix, :npix]
-    return noise / power.mean().sqrt()
+def draw_noise(optics: Optics, npix: int, seed: int) -> torch.Tensor:
+    """Noise of unit rms, from that of every visibility, shape (npix, npix)."""
+    random = torch.Generator(optics.uv.device).manual_seed(seed)
+    white = torch.randn(len(optics.uv), 2, generator=random, device=optics.uv.device)
+    values = optics.imaging * torch.view_as_complex(white)
+    inside = (optics.uv.abs() < 0.5).all(1)
+    return dirty(optics.uv, values, 1.0, npix) / optics.imaging[inside].square().sum().sqrt()
 
 
 def _band(image: torch.Tensor, fwhm: float) -> torch.Tensor:
@@ -277,14 +319,16 @@ def simulate(indices, settings: Settings, seed: int, stream: str, device="cpu") 
     psf = torch.stack([o.psf for o in each])
     first = dirty_images - torch.stack([d["explained"] for d in drawn])
     threshold = torch.tensor([d["threshold"] for d in drawn], device=device)
-    iterations = max(d["iterations"] for d in drawn) if settings.peel else 0
+    iterations = torch.tensor([d["iterations"] * settings.peel for d in drawn], device=device)
     model, residual = hogbom(first, psf, threshold, 0.2, iterations, cycles=4)
     clean = torch.stack([gaussian(o.beam.covariance(1.0), 65, device) for o in each])
     restored, held = restore(model + known, residual, clean, CAP)
     condition = torch.stack([compress(restored), compress(residual)], 1)
     target = torch.stack([d["drawn"] for d in drawn])
     if held.any():
-        target = target - smooth(held, KERNEL * SCALE)
+        target = target - torch.stack(
+            [smooth(h, KERNEL * o.scale) for h, o in zip(held, each, strict=True)]
+        )
     shape = torch.tensor([ellipse(o.beam) for o in each], device=device)
     return Fields(
         dirty_images, condition, target.clamp(min=0), shape, each, [d["components"] for d in drawn]
@@ -300,7 +344,7 @@ def _field(rng: np.random.Generator, optics: Optics, settings: Settings, device)
     flux = _known_flux(rng, components)
     inner = (slice(_MARGIN, -_MARGIN),) * 2
     # The noise is never known exactly: the unit in which a field is shown is off by 4 per cent.
-    noise = draw_noise(optics.noise_psf, npix, int(rng.integers(2**62)))
+    noise = draw_noise(optics, npix, int(rng.integers(2**62)))
     noise = noise * math.exp(0.04 * rng.normal())
     known = torch.zeros_like(seen)
     if flux.any() and settings.peel:

@@ -236,7 +236,7 @@ class Trainer:
         Raises
         ------
         ValueError
-            If the folder's files are missing or of different steps.
+            If the folder's files are missing, of different steps or of another network.
         """
         paths = {name: folder / f"{name}.safetensors" for name in _STATE}
         if missing := [p.name for p in paths.values() if not p.is_file()]:
@@ -247,8 +247,15 @@ class Trainer:
                 steps.add(int(file.metadata()["step"]))
         if len(steps) > 1:
             raise ValueError(f"resume folder {str(folder)!r} mixes the steps {sorted(steps)}")
-        self.step = steps.pop()
         stored = {name: load_file(path) for name, path in paths.items()}
+        shapes = [tuple(p.shape) for p in self.denoiser.parameters()]
+        kept = [tuple(stored["weights"][str(i)].shape) for i in range(len(stored["weights"]))]
+        if shapes != kept:
+            raise ValueError(
+                f"resume folder {str(folder)!r} must hold a network of widths "
+                f"{self.settings.widths} and depth {self.settings.depth}, got another"
+            )
+        self.step = steps.pop()
         with torch.no_grad():
             for i, (now, mean) in enumerate(
                 zip(self.denoiser.parameters(), self.average.parameters(), strict=True)

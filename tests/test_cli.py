@@ -120,7 +120,7 @@ def test_demo(monkeypatch):
     assert calls == [("here", 4)]
 
 
-@pytest.mark.parametrize(("command", "name"), [("train", "training"), ("simulate", "simulator")])
+@pytest.mark.parametrize(("command", "name"), [("train", "training"), ("simulate", "fields")])
 def test_commands_of_modules(monkeypatch, command, name):
     seen = []
     module = SimpleNamespace(

@@ -112,8 +112,6 @@ def test_dirty_is_the_adjoint_of_the_explicit_prediction():
     uv, values, cell = coverage(200, 3)
     sky = np.random.default_rng(4).normal(size=(30, 30))
     pixel = (np.arange(30) - 15) * cell
-    phase = uv[:, :1, None] * -pixel + uv[:, 1:, None] * pixel[:, None, None].transpose(1, 0, 2)
-    assert phase.shape == (200, 1, 30)
     rows = np.exp(-2j * np.pi * uv[:, 1:] * pixel)
     columns = np.exp(2j * np.pi * uv[:, :1] * pixel)
     predicted = np.einsum("ky,yx,kx->k", rows, sky, columns)

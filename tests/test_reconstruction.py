@@ -1,0 +1,179 @@
+"""The reconstruction on arrays: simulated fields, options, masks, no CASA."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from casa_ddpm import DirtyImage, reconstruct, simulator, sky
+from casa_ddpm.arrays import load
+from casa_ddpm.fields import as_dirty
+from casa_ddpm.posterior import Sampling
+from casa_ddpm.reconstruction import Options
+from casa_ddpm.uv import Observation
+
+NPIX = 96
+FAST = Sampling(nsamples=6, nsteps=6, device="cpu")
+#: Noise of the fields [Jy/beam] and cell [arcsec].
+NOISE, CELL = 5e-5, 0.25
+
+
+@pytest.fixture(scope="module")
+def optics():
+    """ALMA 5.3, 20 minutes at transit, natural weighting."""
+    uv = Observation(load("alma.cycle5.3"), 2.2, 0.0, 1200.0, 30.0).uv()
+    return simulator.make_optics(torch.tensor(uv), NPIX)
+
+
+def observe(optics, components, seed):
+    """Dirty image of components, and the major cycle that knows the whole PSF."""
+    _, seen = simulator.draw_sky(components, optics.scale, NPIX)
+    noise = simulator.draw_noise(optics, NPIX, seed)
+    data = simulator.convolve(seen, optics.psf) + noise
+    dirty = as_dirty(data.numpy(), optics, CELL, NOISE)
+
+    def major_cycle(model):
+        return dirty.data - simulator.convolve(torch.from_numpy(model), optics.psf).numpy()
+
+    return dirty, major_cycle
+
+
+@pytest.fixture(scope="module")
+def points(optics):
+    """Four points of S/N 100, 40, 20, 10: truth, dirty image and result."""
+    where = np.array([[-3.1, 4.2], [5.3, 2.2], [0.4, -6.6], [-7.2, -3.7]])
+    truth = sky.points(where, np.array([100.0, 40.0, 20.0, 10.0]))
+    dirty, cycle = observe(optics, truth, 5)
+    return truth, dirty, reconstruct(dirty, Options(sampling=FAST), cycle)
+
+
+def test_residual_is_noise(points):
+    _, _, found = points
+    assert found.residual.std() == pytest.approx(NOISE, rel=0.08)
+    assert np.abs(found.residual).max() < 5.5 * NOISE
+    assert found.noise == pytest.approx(NOISE, rel=0.08)
+    assert found.stop == "noise"
+
+
+def test_fluxes_and_positions(points, optics):
+    truth, _, found = points
+    table = found.sources
+    certain = table[table["prob"] > 0.9]
+    assert len(certain) == 4
+    for place, flux in zip(truth.position * optics.scale + NPIX // 2, truth.flux, strict=True):
+        away = np.hypot(certain["y"].value - place[0], certain["x"].value - place[1])
+        source = certain[np.argmin(away)]
+        # Four times the errors that the noise allows, and what a short training leaves.
+        assert away.min() < 4 * 0.425 * optics.scale / flux + 0.1
+        assert source["flux"].value / NOISE == pytest.approx(flux, abs=4 + 0.1 * flux)
+
+
+def test_restored_image(points):
+    """It is the model at the clean beam's resolution plus the residual."""
+    truth, dirty, found = points
+    y, x = np.rint(truth.position[0] * 4 + NPIX // 2).astype(int)
+    assert found.restored[y - 1 : y + 2, x - 1 : x + 2].max() == pytest.approx(
+        100 * NOISE, rel=0.06
+    )
+    assert found.restored.shape == dirty.data.shape
+
+
+def test_shapes_and_ranges(points):
+    _, dirty, found = points
+    for image in (found.model, found.std, found.prob, found.residual):
+        assert image.shape == dirty.data.shape and np.isfinite(image).all()
+    assert found.samples.shape == (6, *dirty.data.shape)
+    assert found.std.min() >= 0 and found.prob.min() >= 0 and found.prob.max() == 1
+
+
+def test_noise_alone_gives_no_source(optics):
+    nothing = sky.points(np.zeros((0, 2)), np.zeros(0))
+    for seed in range(5):
+        dirty, cycle = observe(optics, nothing, 100 + seed)
+        found = reconstruct(dirty, Options(sampling=FAST), cycle)
+        assert (found.sources["prob"] < 0.9).all()
+        assert len(found.cycles) == 1
+
+
+def test_scale_of_the_image_does_not_matter(points):
+    """A thousand times the flux and half the cell: the same picture, a thousand times as bright."""
+    _, dirty, found = points
+    other = DirtyImage(
+        dirty.data * 1000,
+        dirty.psf,
+        type(dirty.beam)(dirty.beam.major / 2, dirty.beam.minor / 2, dirty.beam.pa),
+        dirty.cell / 2,
+    )
+    again = reconstruct(other, Options(sampling=FAST, nmajor=1))
+    same = reconstruct(
+        DirtyImage(dirty.data, dirty.psf, dirty.beam, dirty.cell),
+        Options(sampling=FAST, nmajor=1),
+    )
+    assert np.abs(again.model / 1000 - same.model).max() < 5e-3 * same.model.max()
+
+
+def test_mask(points):
+    _, dirty, _ = points
+    allowed = np.zeros(dirty.data.shape, bool)
+    allowed[:48] = True
+    found = reconstruct(dirty, Options(sampling=FAST, nmajor=1), allowed=allowed)
+    assert not found.model[48:].any()
+    assert (found.sources["y"].value < 47.6).all() and len(found.sources)
+
+
+def test_start_is_part_of_the_model(points):
+    """Going on from a model gives the whole sky, not the rest of it."""
+    _, dirty, found = points
+    explained = simulator.convolve(torch.from_numpy(found.model), torch.from_numpy(dirty.psf))
+    rest = DirtyImage(dirty.data - explained.numpy(), dirty.psf, dirty.beam, dirty.cell)
+    again = reconstruct(rest, Options(sampling=FAST, nmajor=1), start=found.model)
+    assert again.model.sum() == pytest.approx(found.model.sum(), rel=0.1)
+
+
+def test_larger_than_a_tile(points):
+    """Tiles change rounding only."""
+    _, dirty, _ = points
+    images = [
+        reconstruct(
+            dirty,
+            Options(
+                nmajor=1,
+                sampling=Sampling(nsamples=2, nsteps=4, device="cpu", precision="fp32", tile=tile),
+            ),
+        ).samples
+        for tile in (64, 512)
+    ]
+    assert np.abs(images[0] - images[1]).max() < 1e-5 * images[1].max()
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"aggregate": "mode"}, "aggregate must be one of"),
+        ({"nmajor": 0}, "nmajor must be at least 1, got 0"),
+        ({"minflux": -1}, "minflux must not be negative, got -1"),
+        ({"threshold": -1}, "threshold must not be negative"),
+    ],
+)
+def test_wrong_options(values, text):
+    with pytest.raises(ValueError, match=text):
+        Options(**values)
+
+
+def test_foreign_conditioning(points):
+    with pytest.raises(ValueError, match="conditioning must be what network 'default' was trained"):
+        reconstruct(points[1], Options(conditioning="dirty"))
+
+
+def test_too_coarse(points):
+    _, dirty, _ = points
+    coarse = DirtyImage(dirty.data, dirty.psf, dirty.beam, dirty.beam.fwhm)
+    with pytest.raises(ValueError, match="cell must be at most half of the beam"):
+        reconstruct(coarse)
+
+
+def test_image_without_noise(points):
+    _, dirty, _ = points
+    with pytest.raises(ValueError, match="noise"):
+        reconstruct(DirtyImage(np.zeros_like(dirty.data), dirty.psf, dirty.beam, dirty.cell))
