@@ -213,6 +213,7 @@ COMMANDS: dict[str, Command] = {
     "demo": Command("simulate an observation and reconstruct it", _demo_arguments, _demo),
     "simulate": _of_module("fields", "simulate fields as the network is trained on, as FITS files"),
     "train": _of_module("training", "train a network"),
+    "benchmark": _of_module("benchmark", "measure a network on simulated fields"),
     "arrays": Command("collect array configurations in a file", _arrays_arguments, _arrays),
     "doctor": Command("what is installed, and how to mend what is missing", _no_arguments, _doctor),
 }
