@@ -14,14 +14,7 @@ def mean(samples: torch.Tensor) -> torch.Tensor:
 
 def median(samples: torch.Tensor) -> torch.Tensor:
     """Median over realisations (n, ...), the mean of the middle two where n is even."""
-    return samples.quantile(0.5, dim=0) if samples.numel() < 2**24 else _median(samples)
-
-
-def _median(samples: torch.Tensor) -> torch.Tensor:
-    """`median` row by row: torch's quantile takes no more than 2^24 numbers."""
-    n = len(samples)
-    ordered = samples.sort(0).values
-    return (ordered[(n - 1) // 2] + ordered[n // 2]) / 2
+    return quantiles(samples, [0.5])[0]
 
 
 def medoid(samples: torch.Tensor) -> torch.Tensor:

@@ -74,7 +74,7 @@ class UNet(nn.Module):
         Channels of the condition image.
     """
 
-    def __init__(self, widths=(48, 96, 128), depth: int = 2, conditions: int = 2) -> None:
+    def __init__(self, widths=(48, 96, 128), depth: int = 2, conditions: int = 3) -> None:
         super().__init__()
         size = 4 * widths[0]
         self.frequencies = nn.Buffer(2.0 ** torch.linspace(-1, 5, 16), persistent=False)

@@ -141,8 +141,8 @@ class Posterior:
     @torch.inference_mode()
     def denoise(self, x: torch.Tensor, sigma: float) -> torch.Tensor:
         """Expected clean skies of states x, shape (batch, 1, ny, nx), tile by tile."""
-        network, clean = self.denoiser.network, torch.empty_like(x)
-        tile, reach, stride = self.sampling.tile, network.reach, network.stride
+        clean = torch.empty_like(x)
+        tile, reach, stride = self.sampling.tile, self.denoiser.reach, self.denoiser.stride
         n = len(x)
         level, shape = x.new_full((n,), sigma), self.shape.expand(n, -1)
         with torch.autocast(self.device.type, torch.bfloat16, self.dtype == torch.bfloat16):
@@ -163,7 +163,7 @@ class Posterior:
         if self.sampling.batchsize:
             return self.sampling.batchsize
         # Widest feature maps: about 12 times the first width on patches of 2 x 2 pixels.
-        side = self.sampling.tile + 2 * self.denoiser.network.reach
+        side = self.sampling.tile + 2 * self.denoiser.reach
         pixels = min(self.condition.shape[-2] * self.condition.shape[-1], side**2)
         each = pixels * self.settings.widths[0] * 12
         fits = max(1, int(_free_memory(self.device) / 4 / each))

@@ -180,7 +180,7 @@ def reconstruct(
     """
     options = options or Options()
     denoiser, settings = load_network(options)
-    scene = _Scene(dirty, settings, denoiser.network.stride, allowed)
+    scene = _Scene(dirty, settings, denoiser.stride, allowed)
     model = np.zeros_like(dirty.data) if start is None else start
     residual, stop = dirty.data, "nmajor"
     cycles: list[dict] = []

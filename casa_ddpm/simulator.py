@@ -350,7 +350,7 @@ def _field(rng: np.random.Generator, optics: Optics, settings: Settings, device)
     if flux.any() and settings.peel:
         _, known = draw_sky(components, optics.scale, canvas, device, flux)
     both = convolve(torch.stack([seen, known]), optics.psf)
-    depth = rng.choice(3, p=[0.12, 0.68, 0.2])
+    depth = rng.choice(3, p=[0.04, 0.8, 0.16])
     threshold = [1e9, 5 * math.exp(rng.normal() * 0.2), math.exp(rng.uniform(1.2, 4))][depth]
     return {
         "components": components,

@@ -108,3 +108,49 @@ def test_output_is_float32_under_autocast():
     x, sigma = normal(3, 1, 8, 8), torch.ones(3)
     denoiser = Denoiser(Raw(lambda x: x.bfloat16()), 0.25)
     assert denoiser(x, sigma, CONDITION, SHAPE).dtype == torch.float32
+
+
+def bright_condition():
+    """A restored source of 100 sigma in the middle of one of two fields of noise below 3 sigma."""
+    restored = torch.zeros(2, 1, 32, 32)
+    restored[0, 0, 16, 16] = 100
+    return torch.cat([torch.asinh(restored), torch.zeros(2, 1, 32, 32)], 1)
+
+
+def test_brightness_is_one_away_from_sources():
+    bright = Denoiser(Raw()).brightness(bright_condition())
+    assert (bright[1] == 1).all()
+    assert float(bright[0, 0, 16, 16]) == pytest.approx(98, rel=1e-4)
+    assert (bright[0, 0, :11] == 1).all() and (bright[0, 0, 11:22, 11:22] > 1).all()
+
+
+def test_units_follow_the_brightness():
+    """Where the image is b times as bright, sigma_data is sqrt(b) times as large."""
+    net, d, s = Raw(), 0.25, 0.7
+    x = normal(2, 1, 32, 32)
+    got = Denoiser(net, d)(x, torch.full((2,), s), bright_condition(), torch.zeros(2, 2))
+    local = d * math.sqrt(98)
+    skip, out = local**2 / (s**2 + local**2), s * local / math.hypot(s, local)
+    pixel = (0, 0, 16, 16)
+    scaled = x[pixel] / math.hypot(s, local)
+    torch.testing.assert_close(got[pixel], skip * x[pixel] + out * torch.sin(3 * scaled))
+    # The network is shown the restored image in those units beside the condition.
+    assert float(net.seen[1][0, 2, 16, 16]) == pytest.approx(100 / 98, rel=1e-4)
+
+
+def test_reach_covers_the_brightness():
+    """Outside of its reach nothing changes the output."""
+    from casa_ddpm.network import UNet
+
+    torch.manual_seed(0)
+    denoiser = Denoiser(UNet((8, 8), 1))
+    for parameter in denoiser.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    condition = torch.zeros(1, 2, 128, 128, requires_grad=True)
+    clean = denoiser(torch.zeros(1, 1, 128, 128), torch.ones(1), condition + 2, torch.zeros(1, 2))
+    clean[0, 0, 64, 64].backward()
+    far = torch.ones(128, 128, dtype=torch.bool)
+    reach = denoiser.reach
+    far[64 - reach : 65 + reach, 64 - reach : 65 + reach] = False
+    assert not condition.grad[0, :, far].any()
+    assert condition.grad.any()

@@ -19,7 +19,7 @@ def network(widths=(8, 8), depth=1, seed=0):
 def inputs(n, ny, nx, seed=1):
     random = torch.Generator().manual_seed(seed)
     x = torch.randn(n, 1, ny, nx, generator=random, dtype=torch.float64)
-    condition = torch.randn(n, 2, ny, nx, generator=random, dtype=torch.float64)
+    condition = torch.randn(n, 3, ny, nx, generator=random, dtype=torch.float64)
     noise = torch.randn(n, generator=random, dtype=torch.float64)
     return x, condition, noise, torch.rand(n, 2, generator=random, dtype=torch.float64)
 
