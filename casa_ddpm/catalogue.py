@@ -48,7 +48,7 @@ COLUMNS = {
     "flux_hi": (u.Jy, "Upper end of the 68 % interval of flux"),
     "flux_app": (u.Jy, "Apparent flux density"),
     "peak": (u.Jy / u.beam, "Peak at the clean beam's resolution, corrected"),
-    "rms": (u.Jy / u.beam, "Local noise, corrected for the primary beam"),
+    "rms": (u.Jy / u.beam, "Noise of the image, corrected for the primary beam"),
     "snr": (None, "peak / rms"),
     "prob": (None, "Share of the realisations that hold the source"),
     "major": (u.arcsec, "Major axis, deconvolved FWHM"),

@@ -10,7 +10,6 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
@@ -19,7 +18,7 @@ from casa_ddpm.network import UNet
 from casa_ddpm.normalisation import Normalisation
 
 _NETWORKS = Path(__file__).parent / "networks"
-_FORMAT = "casa_ddpm 1"
+_FORMAT = "casa_ddpm 2"
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,8 @@ class Settings:
 
     def build(self) -> Denoiser:
         """A denoiser of these settings with fresh weights."""
-        return Denoiser(UNet(self.widths, self.depth), self.sigma_data)
+        network = UNet(self.widths, self.depth)
+        return Denoiser(network, self.sigma_data, self.normalisation)
 
 
 def names() -> list[str]:
@@ -136,24 +136,18 @@ def _settings(path: Path, header: dict[str, str]) -> Settings:
         raise ValueError(f"network {str(path)!r} is not a casa_ddpm checkpoint")
     try:
         whole = json.loads(header["casa_ddpm"])
+        if whole["format"] != _FORMAT:
+            raise ValueError(f"format {whole['format']!r}, not {_FORMAT!r}")
         values = whole["settings"]
         values["widths"] = tuple(values["widths"])
         values["normalisation"] = Normalisation(**values["normalisation"])
-        settings = Settings(**values)
+        return Settings(**values)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f"network {str(path)!r} has settings that cannot be read: {error!r}"
+            f"network {str(path)!r} has settings that cannot be read: {error}"
         ) from None
-    if whole.get("format") != _FORMAT:
-        raise ValueError(f"network {str(path)!r} must have format {_FORMAT!r}")
-    return settings
 
 
 def digest(network: str | Path) -> str:
     """First 16 hexadecimal digits of the file's SHA-256."""
     return hashlib.sha256(find(str(network)).read_bytes()).hexdigest()[:16]
-
-
-def parameters(denoiser: torch.nn.Module) -> int:
-    """Number of trained parameters."""
-    return sum(p.numel() for p in denoiser.parameters())

@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional
 
 from casa_ddpm.network import UNet
+from casa_ddpm.normalisation import Normalisation
 
 #: A noise level so high that the denoiser sees the condition alone: the posterior mean.
 BLIND = 80.0
@@ -30,12 +31,20 @@ class Denoiser(nn.Module):
     network : UNet
     sigma_data : float
         Rms of the normalised sky where nothing is bright.
+    normalisation : Normalisation
+        Of the sky.
     """
 
-    def __init__(self, network: UNet, sigma_data: float = 0.25) -> None:
+    def __init__(
+        self,
+        network: UNet,
+        sigma_data: float = 0.25,
+        normalisation: Normalisation | None = None,
+    ) -> None:
         super().__init__()
         self.network = network
         self.sigma_data = sigma_data
+        self.normalisation = normalisation or Normalisation()
 
     @property
     def reach(self) -> int:
@@ -53,6 +62,11 @@ class Denoiser(nn.Module):
         highest = functional.max_pool2d(restored, _HIGHEST, 1, _HIGHEST // 2)
         around = functional.avg_pool2d(highest, _MEAN, 1, _MEAN // 2, count_include_pad=False)
         return 1 + around - _FLOOR
+
+    def deviation(self, bright: torch.Tensor) -> torch.Tensor:
+        """sigma_data around pixels of a brightness, same shape."""
+        forward = self.normalisation.forward
+        return self.sigma_data * forward(bright) / forward(torch.ones_like(bright))
 
     def forward(self, x, sigma, condition, shape):
         """Expected clean sky given the noisy sky x and the condition.
@@ -72,7 +86,7 @@ class Denoiser(nn.Module):
         """
         bright = self.brightness(condition)
         relative = torch.sinh(condition[:, :1]) / bright
-        s, d = sigma[:, None, None, None], self.sigma_data * bright.sqrt()
+        s, d = sigma[:, None, None, None], self.deviation(bright)
         total = (s**2 + d**2).sqrt()
         c_skip, c_out, c_in = d**2 / total**2, s * d / total, 1 / total
         shown = torch.cat([condition, relative], 1)
@@ -105,6 +119,6 @@ def loss(denoiser: Denoiser, y, condition, shape, normal, uniform, mean=-0.8, st
     sigma = torch.where(blind, BLIND, sigma)
     noisy = y + sigma[:, None, None, None] * normal
     error = (denoiser(noisy, sigma, condition, shape) - y).square()
-    d2 = denoiser.sigma_data**2 * denoiser.brightness(condition)
-    weight = 1 / d2 + 1 / sigma[:, None, None, None] ** 2
+    d = denoiser.deviation(denoiser.brightness(condition))
+    weight = 1 / d**2 + 1 / sigma[:, None, None, None] ** 2
     return (weight * error).mean((1, 2, 3))

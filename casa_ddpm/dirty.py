@@ -108,6 +108,11 @@ class DirtyImage:
     wcs: Any = None
 
     def __post_init__(self) -> None:
+        for name in ("data", "psf", "pb"):
+            if getattr(self, name) is not None:
+                # FITS files come in the other byte order, which torch does not take.
+                array = np.ascontiguousarray(getattr(self, name), np.float32)
+                object.__setattr__(self, name, array)
         if np.ndim(self.data) != 2:
             raise ValueError(f"data must have 2 axes (y, x), got shape {np.shape(self.data)}")
         for name in ("psf", "pb"):

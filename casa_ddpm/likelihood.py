@@ -54,8 +54,12 @@ class Likelihood:
     def correlated(self, white: torch.Tensor) -> torch.Tensor:
         """Noise of the image's covariance out of white noise of unit rms, shape (..., ny, nx)."""
         power = self.transfer.clamp(min=0)
-        # irfft2's own normalisation keeps the variance of the whole padded plane.
-        return self.noise * self._filter(white, power.sqrt())
+        return self.noise * self._filter(white, (power / self._mean(power)).sqrt())
+
+    def _mean(self, power: torch.Tensor) -> torch.Tensor:
+        """Mean over the whole plane of which rfft2 keeps one half."""
+        twice = power[:, 1 : (self.shape[1] + 1) // 2].sum()
+        return (power.sum() + twice) / (self.shape[0] * self.shape[1])
 
     def fit(
         self, drawn: torch.Tensor, variance: torch.Tensor, residual: torch.Tensor, iterations=60

@@ -31,9 +31,11 @@ def rms(image: np.ndarray, valid: np.ndarray | None = None, clip: float = 3.5) -
     ValueError
         If no pixel is left or all are equal.
     """
-    values = image[np.isfinite(image) if valid is None else valid & np.isfinite(image)]
+    # Exact zeros are pixels that were blanked, not noise.
+    good = np.isfinite(image) & (image != 0)
+    values = image[good if valid is None else valid & good]
     if values.size == 0:
-        raise ValueError("image must have valid pixels to measure its noise, got none")
+        raise ValueError("image must have noise, got no valid pixel other than 0")
     values = values - np.median(values)
     sigma = _MAD * np.median(np.abs(values))
     for _ in range(10):

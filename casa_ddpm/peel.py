@@ -53,6 +53,7 @@ def hogbom(
     gain: float = 0.15,
     iterations: int | torch.Tensor = 2000,
     cycles: int = 8,
+    where: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Hogbom CLEAN of a batch of fields, each to its own threshold.
 
@@ -73,6 +74,8 @@ def hogbom(
         Most components of a field.
     cycles : int
         Most Fourier subtractions.
+    where : Tensor of bool, shape (ny, nx), optional
+        Where components may be; elsewhere only their sidelobes are subtracted.
 
     Returns
     -------
@@ -86,11 +89,11 @@ def hogbom(
     outside = _outer_sidelobe(psf)
     left = torch.as_tensor(iterations, device=dirty.device).expand(len(dirty)).clone()
     for _ in range(cycles):
-        start = residual.abs().amax((-2, -1))
+        start = (residual.abs() if where is None else residual.abs() * where).amax((-2, -1))
         if not ((left > 0) & (start > threshold)).any():
             break
         stop = torch.maximum(threshold, 1.5 * outside * start)
-        _minor(residual, patch, peak_of_psf, stop, gain, left, model)
+        _minor(residual, patch, peak_of_psf, stop, gain, left, model, where)
         residual = dirty - convolve(model, psf)
     return model, residual
 
@@ -110,7 +113,7 @@ def _outer_sidelobe(psf: torch.Tensor) -> torch.Tensor:
     return outer.abs().amax((-2, -1))
 
 
-def _minor(residual, patch, peak_of_psf, stop, gain, left, model) -> None:
+def _minor(residual, patch, peak_of_psf, stop, gain, left, model, where) -> None:
     """One minor cycle, adding to `model` and taking from the iterations `left`."""
     batch, ny, nx = residual.shape
     wide = nx + 2 * PATCH
@@ -121,15 +124,16 @@ def _minor(residual, patch, peak_of_psf, stop, gain, left, model) -> None:
     flat, flat_model = work.view(batch, -1), model.view(batch, -1)
     patch = patch.reshape(batch, -1)
     for iteration in range(int(left.max())):
-        where = inner.abs().reshape(batch, -1).argmax(1)
-        y, x = where // nx, where % nx
+        height = inner.abs() if where is None else inner.abs() * where
+        highest = height.reshape(batch, -1).argmax(1)
+        y, x = highest // nx, highest % nx
         value = inner[torch.arange(batch, device=work.device), y, x]
         active = (value.abs() > stop) & (left > 0)
         if iteration % 16 == 0 and not active.any():
             return
         left -= active.long()
         step = torch.where(active, gain * value / peak_of_psf, 0)
-        flat_model.scatter_add_(1, where[:, None], step[:, None])
+        flat_model.scatter_add_(1, highest[:, None], step[:, None])
         index = (y * wide + x)[:, None] + square
         flat.scatter_add_(1, index, -step[:, None] * patch)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,6 +61,12 @@ class Sampling:
             raise ValueError(f"precision must be auto, fp32 or bf16, got {self.precision!r}")
 
 
+#: Which of the first realisation's noise fields the posterior mean is drawn with.
+_BLIND_NOISE = 2**30
+#: Memory that is assumed where the system does not tell [byte].
+_SOME_MEMORY = 4e9
+
+
 def choose_device(device: str) -> torch.device:
     """The torch device of a name.
 
@@ -86,15 +93,31 @@ def choose_precision(precision: str, device: torch.device) -> torch.dtype:
     if precision == "auto":
         fast = {
             "cuda": lambda: torch.cuda.is_bf16_supported(),
-            "cpu": lambda: torch.ops.mkldnn._is_mkldnn_bf16_supported(),
+            "cpu": _bf16_on_cpu,
         }.get(device.type, lambda: False)
         return torch.bfloat16 if fast() else torch.float32
     return torch.bfloat16 if precision == "bf16" else torch.float32
 
 
-def noise_field(seed: int, realisation: int, shape: Sequence[int], part: int = 0):
-    """White noise of one realisation, the same on every device, shape (1, ny, nx)."""
-    words = np.random.SeedSequence([seed, realisation, part]).generate_state(1, np.uint64)
+def _bf16_on_cpu() -> bool:
+    """Whether this processor multiplies bfloat16 matrices."""
+    try:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    except (AttributeError, RuntimeError):  # a torch without mkldnn
+        return False
+
+
+def noise_field(
+    seed: int | Sequence[int], realisation: int, shape: Sequence[int], part: int = 0
+) -> torch.Tensor:
+    """White noise of one realisation, the same on every device, shape (1, ny, nx).
+
+    It depends on the seed (or seeds: of the run and of its pass), the realisation and
+    which of its noise fields it is, on nothing else.
+    """
+    words = np.random.SeedSequence(
+        [*np.atleast_1d(seed).tolist(), realisation, part]
+    ).generate_state(1, np.uint64)
     generator = torch.Generator().manual_seed(int(words[0] >> np.uint64(1)))
     return torch.randn((1, *shape), generator=generator)
 
@@ -128,10 +151,21 @@ class Posterior:
     shape : sequence of float
         The beam's ellipticity.
     sampling : Sampling
+    seed : int or sequence of int, optional
+        In place of the sampling's, for one of several passes of a run.
     """
 
-    def __init__(self, denoiser: Denoiser, settings: Settings, condition, shape, sampling):
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        settings: Settings,
+        condition,
+        shape,
+        sampling: Sampling,
+        seed=None,
+    ) -> None:
         self.settings, self.sampling = settings, sampling
+        self.seed = sampling.seed if seed is None else seed
         self.device = choose_device(sampling.device)
         self.dtype = choose_precision(sampling.precision, self.device)
         self.denoiser = denoiser.to(self.device)
@@ -145,7 +179,7 @@ class Posterior:
         tile, reach, stride = self.sampling.tile, self.denoiser.reach, self.denoiser.stride
         n = len(x)
         level, shape = x.new_full((n,), sigma), self.shape.expand(n, -1)
-        with torch.autocast(self.device.type, torch.bfloat16, self.dtype == torch.bfloat16):
+        with self._arithmetic():
             for core_y, outer_y, in_y in tiles(x.shape[-2], tile, reach, stride):
                 for core_x, outer_x, in_x in tiles(x.shape[-1], tile, reach, stride):
                     condition = self.condition[..., outer_y, outer_x].expand(n, -1, -1, -1)
@@ -153,10 +187,22 @@ class Posterior:
                     clean[..., core_y, core_x] = part[..., in_y, in_x]
         return clean
 
+    @contextmanager
+    def _arithmetic(self) -> Iterator[None]:
+        """bfloat16 products, or float32 ones that a GPU does not shorten to TF32."""
+        if self.dtype == torch.bfloat16:
+            with torch.autocast(self.device.type, torch.bfloat16):
+                yield
+            return
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            yield
+
     def mean(self) -> torch.Tensor:
         """Posterior mean of the normalised sky in one evaluation, shape (1, 1, ny, nx)."""
-        blank = torch.zeros(1, 1, *self.condition.shape[-2:], device=self.device)
-        return self.denoise(blank, BLIND)
+        # Noise so high that it tells nothing, as the network has been trained to expect there.
+        extent = (self.condition.shape[-2], self.condition.shape[-1])
+        white = noise_field(self.seed, 0, extent, _BLIND_NOISE)[None].to(self.device)
+        return self.denoise(BLIND * white, BLIND)
 
     def batchsize(self) -> int:
         """Realisations at a time: the caller's choice, or what a quarter of the memory holds."""
@@ -200,7 +246,7 @@ class Posterior:
 
         def noise() -> torch.Tensor:
             nonlocal steps
-            fields = [noise_field(sampling.seed, k, extent, steps) for k in realisations]
+            fields = [noise_field(self.seed, k, extent, steps) for k in realisations]
             steps += 1
             return torch.stack(fields).to(self.device)
 
@@ -216,4 +262,7 @@ def _free_memory(device: torch.device) -> float:
     """Bytes free on a device."""
     if device.type == "cuda":
         return float(torch.cuda.mem_get_info(device)[0])
-    return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES"))
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES"))
+    except (ValueError, OSError):  # macOS
+        return _SOME_MEMORY

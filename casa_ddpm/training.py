@@ -248,6 +248,13 @@ class Trainer:
         if len(steps) > 1:
             raise ValueError(f"resume folder {str(folder)!r} mixes the steps {sorted(steps)}")
         stored = {name: load_file(path) for name, path in paths.items()}
+        if (folder / "network.safetensors").is_file():
+            trained = checkpoint.load(folder / "network.safetensors")[1].conditioning
+            if trained != self.settings.conditioning:
+                raise ValueError(
+                    f"conditioning must be that of the resume folder {str(folder)!r}, "
+                    f"{trained!r}, got {self.settings.conditioning!r}"
+                )
         shapes = [tuple(p.shape) for p in self.denoiser.parameters()]
         kept = [tuple(stored["weights"][str(i)].shape) for i in range(len(stored["weights"]))]
         if shapes != kept:
@@ -330,6 +337,10 @@ def run(args: argparse.Namespace) -> int:
     started = time.monotonic()
     if not args.minutes > 0:
         raise ValueError(f"minutes must be positive, got {args.minutes}")
+    if args.crop > args.npix:
+        raise ValueError(f"crop must be at most npix={args.npix}, got {args.crop}")
+    if args.device.startswith("mps"):
+        raise ValueError(f"device must be auto, cpu or cuda to train, got {args.device!r}")
     out = Path(args.out)
     if (out / "network.safetensors").exists() and Path(args.resume or "") != out:
         raise ValueError(f"out {args.out!r} holds a network; resume from it or name another")

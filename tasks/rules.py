@@ -76,7 +76,7 @@ VISIBILITIES_ONLY = frozenset(
     " weighting robust noise npixels uvtaper savemodel calcres calcpsf usemask mask pbmask"
     " sidelobethreshold noisethreshold lownoisethreshold negativethreshold smoothfactor"
     " minbeamfrac cutthreshold growiterations dogrowprune minpercentchange verbose fastnoise"
-    " parallel".split()
+    " parallel restoringbeam psfcutoff normtype".split()
 )
 
 _QUANTITY = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(\S*)\s*")
@@ -192,6 +192,12 @@ def whole_numbers(values: Values) -> None:
             raise ValueError(f"{name} must be at least {least}, got {values[name]}")
 
 
+def some_pass(values: Values) -> None:
+    """Have at least one pass of the network; niter=0 asks for none."""
+    if values["nmajor"] == 0:
+        raise ValueError("nmajor must be at least 1, or -1 for no limit, got 0")
+
+
 def minprob_is_probability(values: Values) -> None:
     """Keep minprob strictly between 0 and 1."""
     if not 0 < values["minprob"] < 1:
@@ -254,6 +260,7 @@ RULES: tuple[Callable[[Values], None], ...] = (
     imagename_given,
     supported,
     whole_numbers,
+    some_pass,
     minprob_is_probability,
     device_known,
     imsize_positive,

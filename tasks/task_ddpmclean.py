@@ -59,28 +59,30 @@ def ddpmclean(**parameters: Any) -> dict[str, Any]:
         start = imager.model()
         with clock("dirty"):
             dirty = imager.dirty()
-        if parameters["niter"] == 0:
-            _restore(imager, parameters, clock)
-            found = None
-        else:
+        found = None
+        if parameters["niter"] != 0:
             mask = imager.mask()
             with clock("reconstruct"), _bar(options) as progress:
                 found = reconstruct(
                     dirty, options, imager.residual, start, mask, casa.log, progress
                 )
-            _restore(imager, parameters, clock)
+        summary = imager.summary()
+        _restore(imager, parameters, clock)
+        if found is not None or not parameters["calcres"]:
             imager.save_model()
         name = imager.imagename
     if found is None:
         casa.write_history(name, casa.products(name), "ddpmclean", parameters)
-        return {"ddpm": {"imagename": name, "seconds": clock.seconds}}
+        return summary | {"ddpm": {"imagename": name, "seconds": clock.seconds}}
     with clock("write"):
         table = _write(casa, name, dirty, found, parameters)
         casa.write_history(name, casa.products(name), "ddpmclean", parameters)
     casa.log(f"{len(table)} sources with probability of at least {parameters['minprob']}")
-    return _summary(found, options, parameters) | {
-        "ddpm": _account(found, options, table, name, clock)
-    }
+    return (
+        summary
+        | _summary(found, options, parameters)
+        | {"ddpm": _account(found, options, table, name, clock)}
+    )
 
 
 class _Clock:
@@ -124,10 +126,10 @@ def _jansky(threshold: float | str) -> float:
 
 @contextmanager
 def _undone(casa, name: str, before: set[str]) -> Iterator[None]:
-    """Where the image turns out to break a rule, take away what was written before that showed."""
+    """Take away what a run that failed has written; what was there before stays."""
     try:
         yield
-    except ValueError:
+    except Exception:
         for path in set(casa.products(name)) - before:
             shutil.rmtree(path, ignore_errors=True)
         raise
@@ -163,11 +165,11 @@ def _bar(options: Options) -> Iterator[Callable[[int], None]]:
 def _write(casa, name: str, dirty: DirtyImage, found: Reconstruction, p: dict[str, Any]):
     """All products beyond tclean's; returns the sources of the component list."""
     images = {".model.std": (found.std, "Jy/pixel"), ".prob": (found.prob, "")}
-    old = [f"{name}{suffix}" for suffix in (*images, ".samples", ".cl")]
-    for path in map(Path, old):
+    files = (".cat.ecsv", ".cat.fits", ".crtf", ".reg", ".png")
+    for path in (Path(name + suffix) for suffix in (*images, ".samples", ".cl", *files)):
         if path.exists():
             casa.log(f"{path} of an earlier run is replaced")
-            shutil.rmtree(path)
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
     template = name + ".residual"
     for suffix, (data, unit) in images.items():
         casa.write_image(name + suffix, data, template, unit)
@@ -175,20 +177,20 @@ def _write(casa, name: str, dirty: DirtyImage, found: Reconstruction, p: dict[st
         casa.write_samples(name + ".samples", found.samples, template)
     meta = {"network": checkpoint.digest(p["network"]), "seed": p["seed"]}
     table = catalogue.build(found.sources, dirty, found.noise, meta=meta)
-    catalogue.write(table, name, overwrite=True)
+    catalogue.write(table, name)
     # Outside of the primary beam there is no corrected flux.
     chosen = table[(table["prob"] >= p["minprob"]) & np.isfinite(table["flux"])]
     casa.write_components(name + ".cl", chosen)
     picture.summary(
         name + ".png", dirty=dirty, model=found.model, std=found.std, prob=found.prob,
         residual=found.residual, restored=found.restored, catalogue=table,
-        minprob=p["minprob"], overwrite=True,
+        minprob=p["minprob"],
     )  # fmt: skip
     return chosen
 
 
 def _summary(found: Reconstruction, options: Options, p: dict[str, Any]) -> dict[str, Any]:
-    """The dict that tclean returns; a minor-cycle iteration is a pass of the network."""
+    """What tclean's dict says of the cycles; its iterations are realisations here."""
     code, words = _STOP[found.stop]
     drawn = [options.sampling.nsamples] * len(found.cycles)
     minor = {
@@ -202,6 +204,7 @@ def _summary(found: Reconstruction, options: Options, p: dict[str, Any]) -> dict
         "stopDescription": words,
         "iterdone": sum(drawn),
         "nmajordone": len(found.cycles) + 1,
+        "cleanstate": "stopped",
         "niter": p["niter"],
         "nsigma": p["nsigma"],
         "threshold": options.threshold,
@@ -225,5 +228,5 @@ def _account(found: Reconstruction, options: Options, table, name: str, clock: _
         "cycles": found.cycles,
         "sources": len(table),
         "candidates": len(found.sources),
-        "calibration": checkpoint.load(options.network)[1].calibration or "none",
+        "calibration": "none",
     }

@@ -97,3 +97,11 @@ def test_primary_beam_may_be_undefined_outside():
 def test_is_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         image().cell = 1.0
+
+
+def test_arrays_of_a_fits_file_are_taken():
+    """Their byte order is not this machine's."""
+    psf = drawn(Beam(0.4, 0.4, 0), 0.1, 32)
+    image = DirtyImage(psf.astype(">f8"), psf.astype(">f4"), Beam(0.4, 0.4, 0), 0.1)
+    assert image.data.dtype == np.float32 and image.data.dtype.isnative
+    assert image.psf.dtype.isnative and image.data.flags.c_contiguous

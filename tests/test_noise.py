@@ -53,12 +53,18 @@ def test_only_valid_and_finite_pixels_count():
 @pytest.mark.parametrize(
     ("image", "valid", "text"),
     [
-        (np.full((5, 5), np.nan), None, "image must have valid pixels to measure its noise"),
-        (np.ones((5, 5)), np.zeros((5, 5), bool), "image must have valid pixels"),
+        (np.full((5, 5), np.nan), None, "image must have noise, got no valid pixel"),
+        (np.ones((5, 5)), np.zeros((5, 5), bool), "image must have noise, got no valid pixel"),
         (np.ones((5, 5)), None, "image must have noise, got pixels that are all equal"),
-        (np.zeros((5, 5)), None, "image must have noise, got pixels that are all equal"),
+        (np.zeros((5, 5)), None, "image must have noise, got no valid pixel other than 0"),
     ],
 )
 def test_refused(image, valid, text):
     with pytest.raises(ValueError, match=text):
         rms(image, valid)
+
+
+def test_blanked_pixels_are_no_noise():
+    image = field(0)
+    image[: len(image) * 2 // 3] = 0
+    assert rms(image) == pytest.approx(1, rel=0.02)

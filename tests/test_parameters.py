@@ -266,6 +266,7 @@ def test_wrong_type(folder, values, text):
         ({"nsteps": 1}, "nsteps must be at least 2, got 1"),
         ({"batchsize": -1}, "batchsize must be at least 0, got -1"),
         ({"seed": -1}, "seed must be at least 0, got -1"),
+        ({"nmajor": 0}, "nmajor must be at least 1, or -1 for no limit, got 0"),
         ({"nmajor": -2}, "nmajor must be at least -1, got -2"),
         ({"niter": -2}, "niter must be at least -1, got -2"),
         ({"minprob": 0}, "minprob must be between 0 and 1, got 0.0"),

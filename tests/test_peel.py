@@ -180,3 +180,21 @@ def test_restore_of_a_batch_is_each():
         one, kept = restore(model[i], residual[i], cleans[i], 300.0)
         torch.testing.assert_close(restored[i], one, rtol=1e-4, atol=1e-2)
         torch.testing.assert_close(held[i], kept, rtol=1e-4, atol=1e-2)
+
+
+def test_components_stay_where_they_may_be():
+    """Outside of the mask only sidelobes are subtracted, however large the residual is there."""
+    random = torch.Generator().manual_seed(3)
+    psf = torch.zeros(127, 127)
+    psf[63, 63] = 1
+    psf[63, 33], psf[63, 93] = -0.3, -0.3
+    model = torch.zeros(64, 64)
+    model[32, 32], model[5, 5] = 1000.0, 500.0
+    dirty = convolve(model, psf) + torch.randn(64, 64, generator=random)
+    where = torch.zeros(64, 64, dtype=torch.bool)
+    where[20:44, 20:44] = True
+    found, left = hogbom(dirty[None], psf[None], torch.tensor([5.0]), where=where)
+    assert not found[0][~where].any()
+    assert float(found.sum()) == pytest.approx(1000, rel=0.02)
+    torch.testing.assert_close(left[0], dirty - convolve(found[0], psf), rtol=0, atol=1e-2)
+    assert float((left[0].abs() * where).max()) < 5

@@ -119,11 +119,13 @@ def test_batchsize_in_bf16(network):
 
 def test_mean_is_one_blind_evaluation(network):
     denoiser, _ = network
-    got = posterior(network).mean()
-    blank, shape = torch.zeros(1, 1, 48, 32), torch.tensor([[0.1, -0.2]])
+    one = posterior(network)
+    white = noise_field(one.seed, 0, (48, 32), 2**30)[None]
     with torch.no_grad():
-        expected = denoiser(blank, torch.tensor([BLIND]), condition()[None], shape)
-    torch.testing.assert_close(got, expected)
+        expected = denoiser(
+            BLIND * white, torch.tensor([BLIND]), condition()[None], torch.tensor([[0.1, -0.2]])
+        )
+    torch.testing.assert_close(one.mean(), expected)
 
 
 def test_progress_adds_up(network):
@@ -182,3 +184,19 @@ def test_device_and_precision():
     assert choose_precision("fp32", cpu) == torch.float32
     assert choose_precision("bf16", cpu) == torch.bfloat16
     assert choose_precision("auto", cpu) in (torch.float32, torch.bfloat16)
+
+
+def test_passes_of_a_run_have_noise_of_their_own():
+    one, other = (noise_field((3, cycle), 0, (8, 8)) for cycle in (0, 1))
+    assert not torch.equal(one, other)
+    assert torch.equal(one, noise_field((3, 0), 0, (8, 8)))
+
+
+def test_systems_that_do_not_tell_their_memory(network, monkeypatch):
+    """macOS has no SC_AVPHYS_PAGES."""
+
+    def refuse(name):
+        raise ValueError("unrecognized configuration name")
+
+    monkeypatch.setattr("casa_ddpm.posterior.os.sysconf", refuse)
+    assert posterior(network).batchsize() >= 1

@@ -41,23 +41,24 @@ def observe(optics, components, seed):
 
 @pytest.fixture(scope="module")
 def points(optics):
-    """Four points of S/N 100, 40, 20, 10: truth, dirty image and result."""
+    """Four points of S/N 100, 40, 20, 12: truth, dirty image, major cycle and result."""
     where = np.array([[-3.1, 4.2], [5.3, 2.2], [0.4, -6.6], [-7.2, -3.7]])
-    truth = sky.points(where, np.array([100.0, 40.0, 20.0, 10.0]))
+    truth = sky.points(where, np.array([100.0, 40.0, 20.0, 12.0]))
     dirty, cycle = observe(optics, truth, 5)
-    return truth, dirty, reconstruct(dirty, Options(sampling=FAST), cycle)
+    return truth, dirty, cycle, reconstruct(dirty, Options(sampling=FAST), cycle)
 
 
 def test_residual_is_noise(points):
-    _, _, found = points
-    assert found.residual.std() == pytest.approx(NOISE, rel=0.08)
+    _, _, _, found = points
+    # A field of 500 beams: its own noise differs from the mean by 3 per cent.
+    assert found.residual.std() == pytest.approx(NOISE, rel=0.1)
     assert np.abs(found.residual).max() < 5.5 * NOISE
-    assert found.noise == pytest.approx(NOISE, rel=0.08)
+    assert found.noise == pytest.approx(NOISE, rel=0.1)
     assert found.stop == "noise"
 
 
 def test_fluxes_and_positions(points, optics):
-    truth, _, found = points
+    truth, _, _, found = points
     table = found.sources
     certain = table[table["prob"] > 0.9]
     assert len(certain) == 4
@@ -71,7 +72,7 @@ def test_fluxes_and_positions(points, optics):
 
 def test_restored_image(points):
     """It is the model at the clean beam's resolution plus the residual."""
-    truth, dirty, found = points
+    truth, dirty, _, found = points
     y, x = np.rint(truth.position[0] * 4 + NPIX // 2).astype(int)
     assert found.restored[y - 1 : y + 2, x - 1 : x + 2].max() == pytest.approx(
         100 * NOISE, rel=0.06
@@ -80,7 +81,7 @@ def test_restored_image(points):
 
 
 def test_shapes_and_ranges(points):
-    _, dirty, found = points
+    _, dirty, cycle, found = points
     for image in (found.model, found.std, found.prob, found.residual):
         assert image.shape == dirty.data.shape and np.isfinite(image).all()
     assert found.samples.shape == (6, *dirty.data.shape)
@@ -98,7 +99,7 @@ def test_noise_alone_gives_no_source(optics):
 
 def test_scale_of_the_image_does_not_matter(points):
     """A thousand times the flux and half the cell: the same picture, a thousand times as bright."""
-    _, dirty, found = points
+    _, dirty, cycle, found = points
     other = DirtyImage(
         dirty.data * 1000,
         dirty.psf,
@@ -114,7 +115,7 @@ def test_scale_of_the_image_does_not_matter(points):
 
 
 def test_mask(points):
-    _, dirty, _ = points
+    _, dirty, _, _ = points
     allowed = np.zeros(dirty.data.shape, bool)
     allowed[:48] = True
     found = reconstruct(dirty, Options(sampling=FAST, nmajor=1), allowed=allowed)
@@ -124,16 +125,45 @@ def test_mask(points):
 
 def test_start_is_part_of_the_model(points):
     """Going on from a model gives the whole sky, not the rest of it."""
-    _, dirty, found = points
+    _, dirty, cycle, found = points
     explained = simulator.convolve(torch.from_numpy(found.model), torch.from_numpy(dirty.psf))
     rest = DirtyImage(dirty.data - explained.numpy(), dirty.psf, dirty.beam, dirty.cell)
     again = reconstruct(rest, Options(sampling=FAST, nmajor=1), start=found.model)
     assert again.model.sum() == pytest.approx(found.model.sum(), rel=0.1)
+    # The PSF ends with the image here, which leaves far sidelobes of the brightest.
+    assert again.residual.std() == pytest.approx(rest.data.std(), rel=0.1)
+
+
+def test_primary_beam_bounds_the_model(points):
+    """A bright source in a small primary beam: nothing outside, and noise is left inside."""
+    _, dirty, cycle, _ = points
+    y, x = np.mgrid[:NPIX, :NPIX] - NPIX // 2
+    pb = np.where(np.hypot(y, x) < 40, 1.0, 0.0)
+    seen = DirtyImage(dirty.data, dirty.psf, dirty.beam, dirty.cell, pb)
+    found = reconstruct(seen, Options(sampling=FAST), cycle)
+    assert not found.model[pb == 0].any()
+    assert found.residual[pb > 0].std() == pytest.approx(NOISE, rel=0.12)
+
+
+def test_source_at_the_edge_is_not_its_own_neighbour(optics):
+    """The margin mirrors it; what is drawn there is cut away."""
+    where = np.array([[0.0, 2 - NPIX // 2]]) / optics.scale
+    dirty, cycle = observe(optics, sky.points(where, np.array([50.0])), 9)
+    found = reconstruct(dirty, Options(sampling=FAST, nmajor=1), cycle).sources
+    near = found[(found["prob"] > 0.5) & (np.abs(found["y"].value - NPIX // 2) < 4)]
+    assert len(near) == 1
+    assert near["flux"][0].value / NOISE < 55
+
+
+def test_start_and_mask_have_the_shape_of_the_image(points):
+    for name in ("start", "allowed"):
+        with pytest.raises(ValueError, match=f"{name} must have the shape"):
+            reconstruct(points[1], **{name: np.zeros((3, 3))})
 
 
 def test_larger_than_a_tile(points):
     """Tiles change rounding only."""
-    _, dirty, _ = points
+    _, dirty, _, _ = points
     images = [
         reconstruct(
             dirty,
@@ -167,13 +197,13 @@ def test_foreign_conditioning(points):
 
 
 def test_too_coarse(points):
-    _, dirty, _ = points
+    _, dirty, _, _ = points
     coarse = DirtyImage(dirty.data, dirty.psf, dirty.beam, dirty.beam.fwhm)
     with pytest.raises(ValueError, match="cell must be at most half of the beam"):
         reconstruct(coarse)
 
 
 def test_image_without_noise(points):
-    _, dirty, _ = points
+    _, dirty, _, _ = points
     with pytest.raises(ValueError, match="noise"):
         reconstruct(DirtyImage(np.zeros_like(dirty.data), dirty.psf, dirty.beam, dirty.cell))

@@ -8,6 +8,7 @@ import shutil
 from types import TracebackType
 
 import numpy as np
+from casatasks.private.imagerhelpers.imager_return_dict import ImagingDict
 from scipy.signal import fftconvolve
 
 from casa_ddpm.casa.coordinates import square_cell
@@ -184,6 +185,10 @@ class ImageImager:
         mask = np.ones(self._data.shape, bool) if self._field is None else self._field
         self._write(".mask", mask)
         return mask
+
+    def summary(self) -> dict:
+        """tclean's dict with nothing done."""
+        return ImagingDict().returndict
 
     def save_model(self) -> None:
         """There are no visibilities to predict; there to be like `VisibilityImager`."""

@@ -11,6 +11,7 @@ from casatasks.private.imagerhelpers.imager_base import PySynthesisImager
 from casatasks.private.imagerhelpers.imager_parallel_continuum import (
     PyParallelContSynthesisImager,
 )
+from casatasks.private.imagerhelpers.imager_return_dict import ImagingDict
 from casatasks.private.imagerhelpers.input_parameters import ImagerParameters
 from casatools import synthesisutils, table
 
@@ -190,6 +191,10 @@ class VisibilityImager:
         if self.parameters["usemask"] == "user" and not mask.any():
             raise ValueError(f"mask={self.parameters['mask']!r} must leave some of the image")
         return mask
+
+    def summary(self) -> dict:
+        """The dict that tclean returns for niter=0, with what the residual on disk holds."""
+        return ImagingDict().construct_residual_dict(self._records())
 
     def save_model(self) -> None:
         """Predict the .model into the MeasurementSet, as `savemodel` asks; 'none' does nothing."""

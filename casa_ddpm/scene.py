@@ -1,0 +1,249 @@
+"""One field: its PSF, beam, canonical frame and clean mask, and what is done to its images."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from astropy.table import QTable
+
+from casa_ddpm import aggregation, noise, peel
+from casa_ddpm.checkpoint import Settings
+from casa_ddpm.dirty import DirtyImage
+from casa_ddpm.frame import Frame, resample
+from casa_ddpm.likelihood import Likelihood
+from casa_ddpm.normalisation import compress
+from casa_ddpm.posterior import noise_field
+from casa_ddpm.psf import gaussian
+from casa_ddpm.simulator import smooth
+from casa_ddpm.sources import find_sources
+
+#: Residual peak to which the bright emission is peeled [noise].
+_DEPTH = 5.0
+#: Prior uncertainty of a canonical pixel, as a fraction of its brightness, when data refine it.
+_TRUST = 0.5
+#: S/N of a point source below which a realisation stays as the network drew it.
+_FAINT = 8.0
+#: Which of a realisation's noise fields is the one that it is fitted with.
+_FIT_NOISE = 2**31
+
+
+class Scene:
+    """A field, seen by a network of given settings.
+
+    Parameters
+    ----------
+    dirty : DirtyImage
+    settings : checkpoint.Settings
+    stride : int
+        Of the network.
+    start : ndarray, shape (ny, nx), optional
+        Model [Jy/pixel] that `dirty` is the residual of.
+    allowed : ndarray of bool, shape (ny, nx), optional
+        Clean mask.
+
+    Attributes
+    ----------
+    valid, allowed : ndarray of bool, shape (ny, nx)
+        Where the primary beam is defined, and where the model may change.
+
+    Raises
+    ------
+    ValueError
+        If the pixels are too coarse or a shape differs from the image's.
+    """
+
+    def __init__(
+        self,
+        dirty: DirtyImage,
+        settings: Settings,
+        stride: int,
+        start: np.ndarray | None = None,
+        allowed: np.ndarray | None = None,
+    ) -> None:
+        shape = dirty.data.shape
+        for name, image in (("start", start), ("allowed", allowed)):
+            if image is not None and np.shape(image) != shape:
+                raise ValueError(f"{name} must have the shape {shape}, got {np.shape(image)}")
+        self.dirty, self.settings = dirty, settings
+        self.frame = Frame.of(shape, dirty.beam, dirty.cell, settings.scale, stride)
+        self.psf = torch.from_numpy(dirty.psf)
+        size = 2 * int(2.5 * dirty.beam.major / dirty.cell) + 1
+        self.clean = gaussian(dirty.beam.covariance(dirty.cell), size)
+        self.beam_area = dirty.beam.area(dirty.cell)
+        self.start = np.zeros_like(dirty.data) if start is None else np.array(start, np.float32)
+        self.total = dirty.data + self.observe(self.start)
+        self.valid = np.ones(shape, bool) if dirty.pb is None else np.nan_to_num(dirty.pb) > 0
+        self.allowed = self.valid if allowed is None else allowed & self.valid
+        self.inside = self._inside()
+
+    def _inside(self) -> torch.Tensor:
+        """1 on canonical pixels of the image itself, 0 on its mirrored margin."""
+        frame = self.frame
+        inside = torch.zeros(frame.canonical)
+        spans = []
+        for n, before, whole, pixels in zip(
+            frame.native, frame.before, frame.padded, frame.canonical, strict=True
+        ):
+            first, last = before - 0.5, before + n - 0.5
+            zoom = pixels / whole
+            spans.append(slice(max(0, round(first * zoom)), round(last * zoom) + 1))
+        inside[tuple(spans)] = 1
+        return inside
+
+    def observe(self, model: np.ndarray) -> np.ndarray:
+        """A model [Jy/pixel] as the PSF shows it [Jy/beam]."""
+        return peel.convolve(torch.from_numpy(model), self.psf).numpy()
+
+    def residual(self, model: np.ndarray) -> np.ndarray:
+        """What a model [Jy/pixel] leaves of the data, the PSF standing in for the visibilities."""
+        return self.total - self.observe(model)
+
+    def restore(self, model: np.ndarray) -> np.ndarray:
+        """A model convolved with the clean beam [Jy/beam]."""
+        return peel.convolve(torch.from_numpy(model), self.clean).numpy()
+
+    def peel(self, residual: np.ndarray, rounds: int = 6):
+        """Peel to a few times the noise, which is measured anew as sidelobes go.
+
+        Returns
+        -------
+        model, rest : ndarray, shape (ny, nx)
+        sigma : float
+        """
+        model = torch.zeros(residual.shape)
+        data, valid = torch.from_numpy(residual), torch.from_numpy(self.valid)
+        rest, sigma = data, noise.rms(residual, self.valid)
+        for _ in range(rounds):
+            if not (rest.abs() > _DEPTH * sigma)[valid].any():
+                break
+            more, left = peel.hogbom(
+                rest[None],
+                self.psf[None],
+                torch.tensor([_DEPTH * sigma]),
+                iterations=3000,
+                where=valid,
+            )
+            model, rest = model + more[0], left[0]
+            before, sigma = sigma, noise.rms(rest.numpy(), self.valid)
+            if sigma > 0.99 * before:
+                break
+        return model.numpy(), rest.numpy(), sigma
+
+    def outruns(self, peeled: np.ndarray, sigma: float) -> bool:
+        """Whether the sidelobes of a peeled model matter beyond the PSF's edge, half the image."""
+        ny, nx = self.psf.shape
+        outer = self.psf.abs().clone()
+        outer[ny // 8 : -ny // 8, nx // 8 : -nx // 8] = 0
+        return bool(float(outer.max()) * self.restore(np.abs(peeled)).max() > 0.5 * sigma)
+
+    def condition(self, model: np.ndarray, rest: np.ndarray, sigma: float):
+        """What the network sees, and the part of the model held back from it [Jy/pixel]."""
+        sky, left = (torch.tensor(a / sigma, dtype=torch.float32) for a in (model, rest))
+        if self.settings.conditioning == "restored":
+            restored, held = peel.restore(sky, left, self.clean, self.settings.cap)
+        else:
+            restored = left = torch.from_numpy(self.total / sigma)
+            held = torch.zeros_like(sky)
+        shown = self.frame.forward(torch.stack([restored, left]))
+        return compress(shown), held.numpy() * sigma
+
+    def constrain(
+        self, skies: torch.Tensor, held: np.ndarray, data: np.ndarray, sigma: float, seed
+    ) -> torch.Tensor:
+        """Realisations with what was held back, their bright parts made to fit the data.
+
+        A network's error of a few per cent is many times the noise of a bright source.
+        There each realisation is fitted to the data plus a noise of its own, which
+        leaves the realisations with the spread that the noise allows
+        (randomise-then-optimise, Bardsley et al. 2014).
+
+        Parameters
+        ----------
+        skies : Tensor, shape (n, *canonical)
+            [Jy/canonical pixel].
+        held : ndarray, shape (ny, nx)
+            Part of the model that the network was not shown [Jy/pixel].
+        data : ndarray, shape (ny, nx)
+            Dirty image of the whole sky [Jy/beam].
+        sigma : float
+            [Jy/beam].
+        seed : tuple of int
+            Of the run and the cycle.
+        """
+        # What the network draws on the mirrored margin is no sky.
+        skies = skies * self.inside
+        if held.any():
+            skies = skies + self._drawn(torch.from_numpy(held))
+        kernel = self.settings.kernel * self.settings.scale
+        # A Gaussian of that FWHM has its peak this far below its flux.
+        faint = _FAINT * sigma / (np.pi / (4 * np.log(2)) * kernel**2)
+        bright = (skies.mean(0) - faint).clamp(min=0)
+        if not bright.any():
+            return skies
+        likelihood = Likelihood(self._canonical_psf(), sigma, kernel)
+        shown = self.frame.forward(torch.from_numpy(data))
+        for k, sky in enumerate(skies):
+            white = noise_field(seed, k, likelihood.shape, _FIT_NOISE)[0]
+            own = likelihood.correlated(white)[: sky.shape[0], : sky.shape[1]]
+            left = shown + own - likelihood.predict(sky)
+            skies[k] = likelihood.fit(sky, (_TRUST * bright) ** 2, left, 30)
+        return skies
+
+    def _canonical_psf(self) -> torch.Tensor:
+        """The PSF on canonical pixels, per unit of flux, centred as a PSF is."""
+        frame = self.frame
+        (ny, nx), (cy, cx) = frame.native, frame.canonical
+        padded = torch.zeros(frame.padded)
+        padded[:ny, :nx] = self.psf
+        # The peak is brought to pixel 0, which resampling leaves in place.
+        centred = torch.roll(padded, (-(ny // 2), -(nx // 2)), (0, 1))
+        return torch.roll(resample(centred, frame.canonical), (cy // 2, cx // 2), (0, 1))
+
+    def _drawn(self, model: torch.Tensor) -> torch.Tensor:
+        """A model [Jy/pixel] on canonical pixels as the network would draw it."""
+        frame = self.frame
+        padded = torch.zeros(frame.padded)
+        (y, x), (ny, nx) = frame.before, frame.native
+        padded[y : y + ny, x : x + nx] = model
+        area = padded.numel() / (frame.canonical[0] * frame.canonical[1])
+        smoothed = smooth(padded, self.settings.kernel * self.dirty.beam.fwhm / self.dirty.cell)
+        return resample(smoothed, frame.canonical) * area
+
+    def native(self, skies: torch.Tensor) -> np.ndarray:
+        """Realisations on the image's own pixels [Jy/pixel]."""
+        stack = np.stack([self.frame.backward(sky).numpy() for sky in skies])
+        return stack * self.valid
+
+    def aggregate(self, samples: np.ndarray, name: str) -> np.ndarray:
+        """One image of all realisations; outside of the clean mask the start model stays."""
+        one = aggregation.AGGREGATES[name](torch.from_numpy(samples)).numpy()
+        return np.where(self.allowed, one, self.start)
+
+    def fit(self, aggregate: np.ndarray, data: np.ndarray, sigma: float) -> np.ndarray:
+        """The aggregate, updated where the dirty image `data` [Jy/beam] knows better."""
+        # The prior's effect on a flux shall not depend on how many pixels share it.
+        variance = (_TRUST * aggregate / self.frame.zoom()) ** 2
+        likelihood = Likelihood(self.psf.double(), sigma)
+        prior, width, left = (
+            torch.from_numpy(image).double()
+            for image in (aggregate, variance * self.allowed, data - self.observe(aggregate))
+        )
+        return likelihood.fit(prior, width, left).numpy().astype(np.float32)
+
+    def probability(self, samples: np.ndarray, least: float) -> np.ndarray:
+        """See `aggregation.probability`."""
+        return aggregation.probability(torch.from_numpy(samples), self.beam_area, least).numpy()
+
+    def sources(self, skies: torch.Tensor, sigma: float, minflux: float) -> QTable:
+        """Sources of the realisations, with positions in the image's own pixels."""
+        frame, beam = self.frame, self.dirty.beam
+        cell = self.dirty.cell / frame.zoom()
+        kernel = self.settings.kernel * beam.fwhm
+        table = find_sources(skies.numpy(), cell, beam, kernel, sigma, minflux)
+        x, y = frame.pixel(table["x"].value, table["y"].value)
+        table["x"], table["y"] = x * table["x"].unit, y * table["y"].unit
+        ny, nx = frame.native
+        column, row = np.rint(x).astype(int), np.rint(y).astype(int)
+        inside = (column >= 0) & (column < nx) & (row >= 0) & (row < ny)
+        inside[inside] = self.allowed[row[inside], column[inside]]
+        return table[inside]
