@@ -177,8 +177,8 @@ class Scene:
         kernel = self.settings.kernel * self.settings.scale
         # A Gaussian of that FWHM has its peak this far below its flux.
         faint = _FAINT * sigma / (np.pi / (4 * np.log(2)) * kernel**2)
-        bright = (skies.mean(0) - faint).clamp(min=0)
-        if not bright.any():
+        mean = skies.mean(0)
+        if not (mean > faint).any():
             return skies
         likelihood = Likelihood(self._canonical_psf(), sigma, kernel)
         shown = self.frame.forward(torch.from_numpy(data))
@@ -186,6 +186,7 @@ class Scene:
             white = noise_field(seed, k, likelihood.shape, _FIT_NOISE)[0]
             own = likelihood.correlated(white)[: sky.shape[0], : sky.shape[1]]
             left = shown + own - likelihood.predict(sky)
+            bright = (torch.maximum(mean, sky) - faint).clamp(min=0)
             skies[k] = likelihood.fit(sky, (_TRUST * bright) ** 2, left, 30)
         return skies
 

@@ -44,7 +44,7 @@ def points(optics):
     """Four points of S/N 100, 40, 20, 12: truth, dirty image, major cycle and result."""
     where = np.array([[-3.1, 4.2], [5.3, 2.2], [0.4, -6.6], [-7.2, -3.7]])
     truth = sky.points(where, np.array([100.0, 40.0, 20.0, 12.0]))
-    dirty, cycle = observe(optics, truth, 5)
+    dirty, cycle = observe(optics, truth, 6)
     return truth, dirty, cycle, reconstruct(dirty, Options(sampling=FAST), cycle)
 
 
