@@ -118,12 +118,12 @@ def _peaks(imagename: Path, noise: float) -> QTable:
     dirty = casa.read_dirty(str(imagename))
     restored = casa.read_plane(f"{imagename}.image")
     pixels_per_beam = dirty.beam.area(dirty.cell)
-    finder = SourceFinder(npixels=int(pixels_per_beam / 4), progress_bar=False)
+    finder = SourceFinder(int(pixels_per_beam / 4), progress_bar=False)
     segments = finder(restored, 4 * noise)
     if segments is None:
         return QTable({"ra": [] * u.deg, "dec": [] * u.deg, "flux": [] * u.Jy})
     sources = SourceCatalog(restored, segments, wcs=dirty.wcs)
-    row, column = (np.rint(c).astype(int) for c in (sources.ycentroid, sources.xcentroid))
+    column, row = np.rint(sources.centroid).astype(int).T
     pb = casa.read_plane(f"{imagename}.pb")[row, column]
     flux = np.asarray(sources.segment_flux) / pixels_per_beam / pb * u.Jy
     place = sources.sky_centroid.icrs

@@ -40,7 +40,8 @@ def test_demo(tmp_path, capsys):
     assert demo.run(str(tmp_path / "demo"), seed=1) == 0
     assert "not in truth" in capsys.readouterr().out
     table = Table.read(tmp_path / "demo" / "comparison.ecsv")
-    assert all(table["ddpmclean"][:4] != "") and all(table["tclean"][:4] != "")
+    for method in ("ddpmclean", "tclean"):
+        assert "" not in list(table[method][:4])
     assert int(table["ddpmclean"][-1]) <= 1
     for name in ("ddpmclean.png", "comparison.png", "ddpmclean.cl", "tclean.image", "truth.ecsv"):
         assert (tmp_path / "demo" / name).exists()
