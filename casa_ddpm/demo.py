@@ -110,7 +110,7 @@ def run(out: str = "demo", seed: int = 1) -> int:
 
 
 def _peaks(imagename: Path, noise: float) -> QTable:
-    """Sources of a restored image: photutils segments above 4 times the noise."""
+    """Sources of a restored image: photutils segments above 4 times the noise, Kron fluxes."""
     from photutils.segmentation import SourceCatalog, SourceFinder
 
     from casa_ddpm import casa
@@ -125,7 +125,8 @@ def _peaks(imagename: Path, noise: float) -> QTable:
     sources = SourceCatalog(restored, segments, wcs=dirty.wcs)
     column, row = np.rint(sources.centroid).astype(int).T
     pb = casa.read_plane(f"{imagename}.pb")[row, column]
-    flux = np.asarray(sources.segment_flux) / pixels_per_beam / pb * u.Jy
+    # A segment ends at the threshold and loses the wings; Kron's aperture takes them in.
+    flux = np.asarray(sources.kron_flux) / pixels_per_beam / pb * u.Jy
     place = sources.sky_centroid.icrs
     return QTable({"ra": place.ra, "dec": place.dec, "flux": flux})
 
