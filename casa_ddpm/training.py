@@ -12,8 +12,8 @@ import csv
 import math
 import time
 from collections.abc import Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from dataclasses import asdict, dataclass, fields, replace
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -24,140 +24,9 @@ from safetensors.torch import load_file, save_file
 
 from casa_ddpm import checkpoint, simulator
 from casa_ddpm.diffusion import Denoiser, loss
+from casa_ddpm.pool import Examples, Plan, Pool, draw, progress
 
 _STATE = ("weights", "average", "moment1", "moment2")
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is trained and how.
-
-    Parameters
-    ----------
-    seed : int
-        Of fields, crops, noise and initial weights.
-    batch : int
-        Crops of a step.
-    crop : int
-        Side of a crop [canonical pixel].
-    pool : int
-        Fields at hand; each step draws its crops from all of them.
-    fresh : int
-        New fields that enter the pool at each step; the oldest leave.
-    rate : float
-        Learning rate, falling as 1/sqrt(step) after `flat` steps.
-    flat : int
-    validation : int
-        Validation fields, on arrays that no training field uses.
-    interval : int
-        Steps between validations.
-    """
-
-    seed: int = 0
-    batch: int = 16
-    crop: int = 96
-    pool: int = 256
-    fresh: int = 4
-    rate: float = 1e-3
-    flat: int = 3000
-    validation: int = 32
-    interval: int = 500
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Fields as the network meets them: condition, normalised sky, beam ellipticity."""
-
-    condition: torch.Tensor
-    target: torch.Tensor
-    shape: torch.Tensor
-
-    def __getitem__(self, index) -> Examples:
-        return Examples(self.condition[index], self.target[index], self.shape[index])
-
-    def to(self, device) -> Examples:
-        """The same on a device."""
-        return Examples(*(t.to(device) for t in (self.condition, self.target, self.shape)))
-
-    @classmethod
-    def join(cls, parts: list[Examples]) -> Examples:
-        """All examples of parts."""
-        return cls(*(torch.cat([getattr(p, f.name) for p in parts]) for f in fields(cls)))
-
-
-def draw(indices, kind: simulator.Settings, seed: int, stream: str, device="cpu") -> Examples:
-    """Simulate fields and keep what training needs."""
-    drawn = simulator.simulate(indices, kind, seed, stream, device)
-    return Examples(drawn.condition, drawn.target[:, None], drawn.shape)
-
-
-def _draw_alone(*arguments) -> Examples:
-    """`draw` in a worker process, on one core."""
-    torch.set_num_threads(1)
-    return draw(*arguments)
-
-
-class Pool:
-    """The fields at hand at each step: the last `plan.pool` of the training stream.
-
-    With an executor, fields for coming steps are simulated in other processes.
-    """
-
-    def __init__(self, plan: Plan, kind: simulator.Settings, step: int, device, executor=None):
-        self.plan, self.kind, self.device = plan, kind, device
-        self.executor: Executor | None = executor
-        self.waiting: dict[int, Future] = {}
-        start = step * plan.fresh
-        whole = range(start, start + plan.pool)
-        chunks = [whole[i : i + plan.fresh] for i in range(0, plan.pool, plan.fresh)]
-        drawn = Examples.join([self._draw(chunk) for chunk in _bar(chunks, "fields")])
-        # Field i lives in slot i modulo the pool, also where a run is taken up again.
-        slots = torch.tensor(whole, device=device) % plan.pool
-        self.examples = drawn[torch.argsort(slots)]
-
-    def _draw(self, indices) -> Examples:
-        arguments = (list(indices), self.kind, self.plan.seed, "train")
-        if self.executor is None:
-            return draw(*arguments, self.device)
-        future = self.waiting.pop(indices[0], None) or self.executor.submit(_draw_alone, *arguments)
-        for ahead in range(1, 9):
-            first = indices[0] + ahead * self.plan.fresh
-            if first not in self.waiting:
-                later = (list(range(first, first + self.plan.fresh)), *arguments[1:])
-                self.waiting[first] = self.executor.submit(_draw_alone, *later)
-        return future.result().to(self.device)
-
-    def advance(self, step: int) -> None:
-        """Replace the oldest fields by those that enter after `step`."""
-        start = step * self.plan.fresh + self.plan.pool
-        new = self._draw(range(start, start + self.plan.fresh))
-        slots = torch.arange(start, start + self.plan.fresh, device=self.device) % self.plan.pool
-        for f in fields(Examples):
-            getattr(self.examples, f.name)[slots] = getattr(new, f.name)
-
-    def batch(self, step: int) -> Examples:
-        """Random crops of random fields, flipped and turned."""
-        rng = np.random.default_rng([self.plan.seed, 7, step])
-        index = rng.integers(0, self.plan.pool, self.plan.batch)
-        side, crop = self.examples.target.shape[-1], self.plan.crop
-        corners = rng.integers(0, side - crop + 1, (self.plan.batch, 2))
-        turns = rng.integers(0, 2, (self.plan.batch, 3))
-        return Examples.join(
-            [self._crop(i, *c, *t) for i, c, t in zip(index, corners, turns, strict=True)]
-        )
-
-    def _crop(self, index, y, x, turn, flip, mirror) -> Examples:
-        crop = self.plan.crop
-        one = self.examples[index : index + 1]
-        images = [t[..., y : y + crop, x : x + crop] for t in (one.condition, one.target)]
-        shape = one.shape
-        if turn:  # by a right angle: the ellipse's double angle turns by half a circle
-            images, shape = [torch.rot90(t, 1, (-2, -1)) for t in images], -shape
-        if flip:
-            images, shape = [t.flip(-2) for t in images], shape * shape.new_tensor([1, -1])
-        if mirror:
-            images, shape = [t.flip(-1) for t in images], shape * shape.new_tensor([1, -1])
-        return Examples(images[0], images[1], shape)
 
 
 class Trainer:
@@ -284,15 +153,6 @@ def steps(trainer: Trainer, pool: Pool, until: float) -> Iterator[float]:
         yield value
 
 
-def _bar(iterable, description: str, **options):
-    """A progress bar, where tqdm is installed."""
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        return iterable
-    return tqdm(iterable, description, **options)
-
-
 def plot(log: Path) -> None:
     """Draw the losses of log.csv beside it, where matplotlib is installed."""
     try:
@@ -381,19 +241,21 @@ def _loop(trainer: Trainer, kind: simulator.Settings, executor, out: Path, until
     pool = Pool(plan, kind, trainer.step, trainer.device, executor)
     recent: list[float] = []
     validation = None
-    bar = _bar(steps(trainer, pool, until), "training", initial=trainer.step, unit="step")
-    for value in bar:
-        recent.append(value)
-        if trainer.step % plan.interval == 0:
-            validation = trainer.validate(examples)
-            _record(out / "log.csv", trainer.step, float(np.mean(recent)), validation)
-            recent.clear()
-            trainer.save(out, validation)
-            if hasattr(bar, "set_postfix"):
-                bar.set_postfix(validation=f"{validation:.4f}")
-    trainer.save(out, validation)
-    if (out / "log.csv").exists():
-        plot(out / "log.csv")
+    bar = progress(steps(trainer, pool, until), "training", initial=trainer.step, unit="step")
+    try:
+        for value in bar:
+            recent.append(value)
+            if trainer.step % plan.interval == 0:
+                validation = trainer.validate(examples)
+                _record(out / "log.csv", trainer.step, float(np.mean(recent)), validation)
+                recent.clear()
+                trainer.save(out, validation)
+                if hasattr(bar, "set_postfix"):
+                    bar.set_postfix(validation=f"{validation:.4f}")
+    finally:  # what a Ctrl-C interrupts is kept as well
+        trainer.save(out, validation)
+        if (out / "log.csv").exists():
+            plot(out / "log.csv")
 
 
 def _record(log: Path, step: int, training: float, validation: float) -> None:
