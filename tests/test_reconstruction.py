@@ -129,7 +129,7 @@ def test_start_is_part_of_the_model(points):
     explained = simulator.convolve(torch.from_numpy(found.model), torch.from_numpy(dirty.psf))
     rest = DirtyImage(dirty.data - explained.numpy(), dirty.psf, dirty.beam, dirty.cell)
     again = reconstruct(rest, Options(sampling=FAST, nmajor=1), start=found.model)
-    assert again.model.sum() == pytest.approx(found.model.sum(), rel=0.1)
+    assert again.model.sum() == pytest.approx(found.model.sum(), rel=0.15)
     # The PSF ends with the image here, which leaves far sidelobes of the brightest.
     assert again.residual.std() == pytest.approx(rest.data.std(), rel=0.1)
 
