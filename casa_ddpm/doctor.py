@@ -16,7 +16,10 @@ from casa_ddpm import __version__, measures
 PATIENCE = 120
 #: Packages by what needs them, and how to install them.
 CORE = ("torch", "numpy", "scipy", "safetensors")
-ANALYSIS = ("astropy", "photutils", "regions", "radio-beam", "matplotlib")
+ANALYSIS = (
+    "astropy", "photutils", "scikit-image", "regions", "radio-beam", "spectral-cube",
+    "matplotlib", "tqdm",
+)  # fmt: skip
 CASA = ("casatools", "casatasks", "casaconfig", "six")
 
 

@@ -21,6 +21,7 @@ from casa_ddpm.dirty import DirtyImage
 from casa_ddpm.posterior import Posterior, Sampling
 from casa_ddpm.psf import ellipse
 from casa_ddpm.scene import Scene
+from casa_ddpm.simulator import MOST_ELONGATED
 
 MajorCycle = Callable[[np.ndarray], np.ndarray]
 
@@ -171,6 +172,11 @@ def reconstruct(
     options = options or Options()
     denoiser, settings = load_network(options)
     scene = Scene(dirty, settings, denoiser.stride, start, allowed)
+    if dirty.beam.major > MOST_ELONGATED * dirty.beam.minor:
+        log(
+            f"the beam's axes differ by more than {MOST_ELONGATED}, the most that networks are "
+            "trained for: take errors and probabilities with care, or taper the visibilities"
+        )
     major_cycle = major_cycle or scene.residual
     model, residual = scene.start, dirty.data
     cycles: list[dict] = []

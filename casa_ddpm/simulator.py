@@ -28,6 +28,8 @@ SCALE = 4.0
 KERNEL = 0.5
 #: Brightness [noise/beam] above which emission is kept out of the conditioning.
 CAP = 300.0
+#: Ratio of a beam's axes beyond which no field is drawn.
+MOST_ELONGATED = 4
 #: Independent random streams.
 STREAMS = {"train": 0, "validation": 1, "test": 2, "demo": 3}
 #: Arrays that no training field uses.
@@ -216,7 +218,7 @@ def make_optics(uv, npix: int, weighting="natural", robust=0.5, scale=SCALE, dev
     Returns
     -------
     Optics or None
-        None where no clean beam fits or its axes differ by more than 4.
+        None where no clean beam fits or its axes differ by more than MOST_ELONGATED.
     """
     uv = uv.to(device, torch.float32)
     fov = 1 / (2 * float(uv.square().sum(1).mean().sqrt()))
@@ -229,7 +231,7 @@ def make_optics(uv, npix: int, weighting="natural", robust=0.5, scale=SCALE, dev
             cell = beam.fwhm / scale
     except ValueError:
         return None
-    if beam.major > 4 * beam.minor:
+    if beam.major > MOST_ELONGATED * beam.minor:
         return None
     psf = dirty(uv, imaging, cell, 2 * npix)
     return Optics(
