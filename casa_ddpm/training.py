@@ -99,6 +99,22 @@ class Trainer:
         settings = replace(self.settings, history=history)
         checkpoint.save(folder / "network.safetensors", self.average, settings)
 
+    def start(self, network: str) -> None:
+        """Begin with the weights of a trained network, shipped or from a path.
+
+        Raises
+        ------
+        ValueError
+            If there is no such network or it is built otherwise.
+        """
+        trained, settings = checkpoint.load(network)
+        for name in ("widths", "depth", "conditioning"):
+            want, got = getattr(self.settings, name), getattr(settings, name)
+            if want != got:
+                raise ValueError(f"start {network!r} must have {name} {want}, got {got}")
+        for model in (self.denoiser, self.average):
+            model.load_state_dict(trained.state_dict())
+
     def resume(self, folder: Path) -> None:
         """Take up the state in `folder`.
 
@@ -175,6 +191,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--minutes", type=float, required=True, help="time to train, all told")
     parser.add_argument("--out", required=True, help="folder of the checkpoint and the log")
     parser.add_argument("--resume", help="folder of an earlier run to go on from")
+    parser.add_argument("--start", help="network whose weights a new run begins with")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
     parser.add_argument("--workers", type=int, default=0, help="processes that simulate fields")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: torch's choice")
@@ -223,6 +240,8 @@ def run(args: argparse.Namespace) -> int:
     trainer = Trainer(settings, plan, device)
     if args.resume:
         trainer.resume(Path(args.resume))
+    elif args.start:
+        trainer.start(args.start)
     kind = simulator.Settings(npix=args.npix, peel=args.conditioning == "restored")
     context = get_context("spawn")
     executor = ProcessPoolExecutor(args.workers, context) if args.workers else None

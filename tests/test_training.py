@@ -229,3 +229,17 @@ def test_minutes_must_be_positive(tmp_path, minutes):
     with pytest.raises(ValueError, match="minutes must be positive, got"):
         training.run(arguments(tmp_path / "run", f"--minutes={minutes}"))
     assert not (tmp_path / "run").exists()
+
+
+def test_start_takes_the_weights_of_a_network(tmp_path):
+    first = Trainer(SETTINGS, PLAN, "cpu")
+    first.save(tmp_path, None)
+    other = Trainer(SETTINGS, replace(PLAN, seed=PLAN.seed + 1), "cpu")
+    other.start(str(tmp_path / "network.safetensors"))
+    for model in (other.denoiser, other.average):
+        for mine, theirs in zip(model.parameters(), first.average.parameters(), strict=True):
+            assert torch.equal(mine, theirs)
+    assert other.step == 0
+    wider = Trainer(replace(SETTINGS, widths=(8, 8)), PLAN, "cpu")
+    with pytest.raises(ValueError, match=r"start '.*' must have widths \(8, 8\), got"):
+        wider.start(str(tmp_path / "network.safetensors"))
