@@ -11,6 +11,7 @@ import argparse
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -60,11 +61,17 @@ def nothing(rng: np.random.Generator, side: float) -> sky.Components:
 PROTOCOLS = {"independent": gaussians, "empty": nothing}
 
 
-def observe(protocol: str, index: int, seed: int, array: str, npix: int) -> Field:
-    """Simulate 20 minutes at transit, naturally weighted."""
+@lru_cache(maxsize=1)
+def _optics(array: str, npix: int) -> simulator.Optics:
+    """The PSF of 20 minutes at transit, naturally weighted; the same for all fields."""
     configuration = arrays.load(array)
     track = Observation(configuration, configuration.latitude + 25, 0.0, 1200.0, 30.0)
-    optics = simulator.make_optics(torch.tensor(track.uv()), npix)
+    return simulator.make_optics(torch.tensor(track.uv()), npix)
+
+
+def observe(protocol: str, index: int, seed: int, array: str, npix: int) -> Field:
+    """Simulate 20 minutes at transit, naturally weighted."""
+    optics = _optics(array, npix)
     rng = simulator.generator(seed, "test", index)
     components = PROTOCOLS[protocol](rng, npix / optics.scale)
     _, seen = simulator.draw_sky(components, optics.scale, npix)

@@ -170,7 +170,7 @@ def _offsets(table: QTable) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _picture(folder: Path) -> None:
-    """Dirty image and both restored images on one scale."""
+    """Restored images and residuals of both, each pair on one scale."""
     from casa_ddpm import casa
 
     dirty = casa.read_dirty(str(folder / "ddpmclean"))
@@ -182,8 +182,8 @@ def _picture(folder: Path) -> None:
     }
     half = dirty.cell * dirty.data.shape[1] / 2
     figure = Figure(figsize=(10, 9.4), layout="constrained")
+    sigma = 1e6 * float(np.std(dirty.data))
     for axes, (title, image) in zip(figure.subplots(2, 2).flat, panels.items(), strict=True):
-        sigma = 1e6 * float(np.std(dirty.data))
         shown = axes.imshow(
             image * 1e6, origin="lower", extent=(half, -half, -half, half), cmap="inferno",
             vmin=-3 * sigma, vmax=12 * sigma if "restored" in title else 4 * sigma,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 
 from casa_ddpm.peel import good_size
+from casa_ddpm.psf import transfer
 
 #: Most that the inverse of the drawing kernel may amplify a spatial frequency.
 _SHARPEST = 10.0
@@ -36,15 +35,13 @@ class Likelihood:
         centred[:ny, :nx] = psf
         centred = torch.roll(centred, (-(ny // 2), -(nx // 2)), (0, 1))
         self.transfer = torch.fft.rfft2(centred).real
-        v = torch.fft.fftfreq(self.shape[0])[:, None]
-        u = torch.fft.rfftfreq(self.shape[1])
-        exponent = (math.pi * kernel) ** 2 / (4 * math.log(2)) * (u * u + v * v)
-        self.sharpen = torch.exp(exponent.clamp(max=math.log(_SHARPEST))).to(psf.dtype)
+        sharpen = 1 / transfer(self.shape, kernel)
+        self.sharpen = sharpen.clamp(max=_SHARPEST).to(psf.dtype)
 
-    def _filter(self, image: torch.Tensor, transfer: torch.Tensor) -> torch.Tensor:
+    def _filter(self, image: torch.Tensor, response: torch.Tensor) -> torch.Tensor:
         """Linear convolution by a transfer function."""
         ny, nx = image.shape[-2:]
-        spectrum = torch.fft.rfft2(image, s=self.shape) * transfer
+        spectrum = torch.fft.rfft2(image, s=self.shape) * response
         return torch.fft.irfft2(spectrum, s=self.shape)[..., :ny, :nx]
 
     def predict(self, drawn: torch.Tensor) -> torch.Tensor:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from scipy import ndimage
@@ -52,6 +55,28 @@ def gaussian(covariance: np.ndarray, npix: int, device: torch.device | str = "cp
     (a, b), (_, c) = np.linalg.inv(covariance).tolist()
     y, x = axis[:, None], axis
     return torch.exp(-0.5 * (a * y * y + 2 * b * y * x + c * x * x))
+
+
+def transfer(shape: Sequence[int], fwhm: float, device: torch.device | str = "cpu") -> torch.Tensor:
+    """Fourier transform of a round Gaussian of unit sum at the frequencies of an rfft2.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        (ny, nx) of the real image.
+    fwhm : float
+        [pixel]
+    """
+    v = torch.fft.fftfreq(shape[0], device=device)[:, None]
+    u = torch.fft.rfftfreq(shape[1], device=device)
+    return torch.exp(-((math.pi * fwhm) ** 2) / (4 * math.log(2)) * (u * u + v * v))
+
+
+def smooth(image: torch.Tensor, fwhm: float) -> torch.Tensor:
+    """Convolve images (..., ny, nx), periodic, with a round Gaussian of `fwhm` [pixel]."""
+    shape = image.shape[-2:]
+    spectrum = torch.fft.rfft2(image) * transfer(shape, fwhm, image.device)
+    return torch.fft.irfft2(spectrum, s=shape)
 
 
 def ellipse(beam: Beam) -> list[float]:

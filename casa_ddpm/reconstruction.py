@@ -180,9 +180,8 @@ def reconstruct(
     major_cycle = major_cycle or scene.residual
     model, residual = scene.start, dirty.data
     cycles: list[dict] = []
-    passes: list[_Pass] = []
-    stop = ""
-    while not stop:
+    best: _Pass | None = None
+    while True:
         started = time.monotonic()
         model, residual, peeled, rest, sigma = _peel(scene, model, residual, major_cycle)
         log(f"pass {len(cycles) + 1}: noise {sigma:.4g} Jy/beam")
@@ -197,12 +196,13 @@ def reconstruct(
         spread = aggregation.std(torch.from_numpy(samples)).numpy()
         model = scene.fit(scene.aggregate(samples, options.aggregate), data, sigma)
         residual = major_cycle(model)
-        passes = _better(passes, _Pass(model, residual, samples, spread, skies), scene)
         cycles.append(_record(model, residual, scene, sigma, time.monotonic() - started))
         rms, peak = (cycles[-1][name] / sigma for name in ("rms", "peak"))
         log(f"pass {len(cycles)}: residual rms {rms:.3f}, peak {peak:.1f} of the noise")
-        stop = _finished(cycles, options, scene)
-    [best] = passes
+        if best is None or cycles[-1]["rms"] < min(cycle["rms"] for cycle in cycles[:-1]):
+            best = _Pass(model, residual, samples, spread, skies)
+        if stop := _finished(cycles, options, scene):
+            break
     if best.model is not model:
         log("the residual has grown: back to the pass that left the least")
         best = best._replace(residual=major_cycle(best.model))
@@ -217,11 +217,6 @@ class _Pass(NamedTuple):
     samples: np.ndarray
     spread: np.ndarray
     skies: torch.Tensor
-
-
-def _better(kept: list[_Pass], new: _Pass, scene: Scene) -> list[_Pass]:
-    """The pass, as a list of one, whose residual is the least."""
-    return [min([*kept, new], key=lambda one: float(one.residual[scene.valid].std()))]
 
 
 def _peel(scene: Scene, model: np.ndarray, residual: np.ndarray, major_cycle: MajorCycle):

@@ -8,13 +8,12 @@ from astropy.table import QTable
 
 from casa_ddpm import aggregation, noise, peel
 from casa_ddpm.checkpoint import Settings
-from casa_ddpm.dirty import DirtyImage
+from casa_ddpm.dirty import Beam, DirtyImage
 from casa_ddpm.frame import Frame, resample
 from casa_ddpm.likelihood import Likelihood
 from casa_ddpm.normalisation import compress
 from casa_ddpm.posterior import noise_field
-from casa_ddpm.psf import gaussian
-from casa_ddpm.simulator import smooth
+from casa_ddpm.psf import gaussian, smooth
 from casa_ddpm.sources import find_sources
 
 #: Residual peak to which the bright emission is peeled [noise].
@@ -176,7 +175,7 @@ class Scene:
             skies = skies + self._drawn(torch.from_numpy(held))
         kernel = self.settings.kernel * self.settings.scale
         # A Gaussian of that FWHM has its peak this far below its flux.
-        faint = _FAINT * sigma / (np.pi / (4 * np.log(2)) * kernel**2)
+        faint = _FAINT * sigma / Beam(kernel, kernel, 0).area(1)
         mean = skies.mean(0)
         if not (mean > faint).any():
             return skies

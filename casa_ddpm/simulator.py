@@ -19,7 +19,7 @@ from casa_ddpm import arrays, sky
 from casa_ddpm.dirty import Beam
 from casa_ddpm.normalisation import compress
 from casa_ddpm.peel import convolve, hogbom, restore
-from casa_ddpm.psf import ellipse, fit_beam, gaussian
+from casa_ddpm.psf import ellipse, fit_beam, gaussian, smooth, transfer
 from casa_ddpm.uv import Observation, dirty, weights
 
 #: Pixels per beam of the canonical frame.
@@ -252,20 +252,6 @@ def draw_noise(optics: Optics, npix: int, seed: int) -> torch.Tensor:
     return dirty(optics.uv, values, 1.0, npix) / optics.imaging[inside].square().sum().sqrt()
 
 
-def _band(image: torch.Tensor, fwhm: float) -> torch.Tensor:
-    """Fourier transform of a Gaussian of `fwhm` [pixel] at the frequencies of rfft2(image)."""
-    ny, nx = image.shape[-2:]
-    v = torch.fft.fftfreq(ny, device=image.device)[:, None]
-    u = torch.fft.rfftfreq(nx, device=image.device)
-    return torch.exp(-((math.pi * fwhm) ** 2) / (4 * math.log(2)) * (u * u + v * v))
-
-
-def smooth(image: torch.Tensor, fwhm: float) -> torch.Tensor:
-    """Convolve images (..., ny, nx), periodic, with a Gaussian of `fwhm` [pixel]."""
-    spectrum = torch.fft.rfft2(image) * _band(image, fwhm)
-    return torch.fft.irfft2(spectrum, s=image.shape[-2:])
-
-
 def _halve(spectrum: torch.Tensor, npix: int) -> torch.Tensor:
     """Band of a real image of side npix out of the rfft2 of one of twice the resolution."""
     half = npix // 2
@@ -286,7 +272,9 @@ def draw_sky(components: sky.Components, scale: float, npix: int, device="cpu", 
     fine = sky.render(components, sharp, 2 * scale, 2 * npix, device, flux)
     drawn = smooth(fine, 2 * scale * math.sqrt(KERNEL**2 - sharp**2))[::2, ::2] * 4
     spectrum = _halve(torch.fft.rfft2(fine), npix)
-    seen = torch.fft.irfft2(spectrum / _band(drawn, sharp * scale), s=(npix, npix))
+    seen = torch.fft.irfft2(
+        spectrum / transfer((npix, npix), sharp * scale, drawn.device), s=(npix, npix)
+    )
     return drawn, seen
 
 

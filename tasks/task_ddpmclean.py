@@ -218,7 +218,7 @@ def _account(found: Reconstruction, options: Options, table, name: str, clock: _
     return {
         "imagename": name,
         "network": options.network,
-        "networkhash": checkpoint.digest(options.network),
+        "networkhash": table.meta["network"],
         "device": str(device),
         "precision": str(choose_precision(options.sampling.precision, device)).split(".")[-1],
         "threads": torch.get_num_threads(),

@@ -10,7 +10,7 @@ import torch
 from casa_ddpm import arrays, measures, simulator, sky
 from casa_ddpm.dirty import Beam
 from casa_ddpm.peel import convolve
-from casa_ddpm.psf import ellipse
+from casa_ddpm.psf import ellipse, smooth
 from casa_ddpm.simulator import (
     CAP,
     KERNEL,
@@ -23,7 +23,6 @@ from casa_ddpm.simulator import (
     generator,
     make_optics,
     simulate,
-    smooth,
     training_arrays,
 )
 from casa_ddpm.uv import Observation, dirty
