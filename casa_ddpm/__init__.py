@@ -1,9 +1,11 @@
 """Radio-interferometric images with error bars, by conditional diffusion, for CASA.
 
 The CASA task and the array-level entry point are imported on first use, so that
-``import casa_ddpm`` needs neither CASA nor torch.
+``import casa_ddpm`` needs neither CASA nor torch. In CASA's shell the import makes
+ddpmclean one of its tasks.
 """
 
+import sys
 from importlib import import_module
 
 __version__ = "0.1.0"
@@ -25,3 +27,7 @@ def __getattr__(name: str):
 
 def __dir__() -> list[str]:
     return sorted(__all__ + ["__version__"])
+
+
+if "casashell" in sys.modules:
+    import_module("casa_ddpm.tasks.session").offer(__getattr__("ddpmclean"))

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
-from astropy.table import QTable
+from astropy.table import QTable, vstack
 from astropy.wcs.utils import pixel_to_skycoord
 from regions import EllipseSkyRegion, RegionMeta, Regions
 from scipy import ndimage
@@ -124,6 +124,38 @@ def build(
         "flags": _flags(sources, dirty, x, y, pb),
     }
     return _table(columns, {**_header(dirty, noise, sky), **(meta or {})})
+
+
+def join(channels: Mapping[int, QTable]) -> QTable:
+    """One catalogue of a cube's channels.
+
+    Parameters
+    ----------
+    channels : mapping
+        Channel number to its catalogue, as `build` returns it.
+
+    Returns
+    -------
+    QTable
+        All rows; the name ends with the channel, freq is the channel's. The
+        metadata are the first channel's, but noise is the median of all.
+
+    Raises
+    ------
+    ValueError
+        If there is no channel.
+    """
+    if not channels:
+        raise ValueError("channels must hold a catalogue, got none")
+    tables = []
+    for number, table in channels.items():
+        table = table.copy()
+        table["name"] = np.array([f"{name} ch{number}" for name in table["name"]], dtype=str)
+        tables.append(table)
+    joined = vstack(tables, metadata_conflicts="silent")
+    joined.meta = dict(tables[0].meta)
+    joined.meta["noise"] = float(np.median([table.meta["noise"] for table in tables]))
+    return joined
 
 
 def write(catalogue: QTable, imagename: str | Path, overwrite: bool = False) -> list[str]:

@@ -42,6 +42,9 @@ class Settings:
         Restored brightness above which the model is held back [noise/beam].
     sigma_max, sigma_min : float
         First and last noise level of the sampler.
+    temperature : float
+        Factor of the noise that a realisation starts from. A network that is not
+        fully trained keeps too much of it; fitted on held-out fields.
     calibration : dict
         Recalibration of errors and probabilities, fitted on held-out fields.
     history : dict
@@ -58,6 +61,7 @@ class Settings:
     cap: float = 300.0
     sigma_max: float = 5.0
     sigma_min: float = 0.02
+    temperature: float = 1.0
     calibration: dict = field(default_factory=dict)
     history: dict = field(default_factory=dict)
 

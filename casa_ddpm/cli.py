@@ -146,14 +146,18 @@ def _clean_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="the task's parameters, such as vis=target.ms imagename=target cell=0.1arcsec",
     )
-    parser.add_argument("--parameters", action="store_true", help="explain the parameters, stop")
+    parser.add_argument(
+        "--parameters", nargs="?", const="text", choices=("text", "markdown"),
+        help="explain the parameters, stop (markdown: as in docs/parameters.md)",
+    )  # fmt: skip
 
 
 def _clean(args: argparse.Namespace) -> None:
+    from casa_ddpm.tasks import parameters, reference
     from casa_ddpm.tasks.ddpmclean import ddpmclean
 
     if args.parameters:
-        print(ddpmclean.__doc__)
+        print(getattr(reference, args.parameters)(parameters.task()).rstrip())
         return
     ddpmclean(**parse_values(args.values))
 
@@ -213,7 +217,9 @@ COMMANDS: dict[str, Command] = {
     "demo": Command("simulate an observation and reconstruct it", _demo_arguments, _demo),
     "simulate": _of_module("fields", "simulate fields as the network is trained on, as FITS files"),
     "train": _of_module("training", "train a network"),
+    "calibrate": _of_module("calibrate", "fit a network's errors and probabilities"),
     "benchmark": _of_module("benchmark", "measure a network on simulated fields"),
     "arrays": Command("collect array configurations in a file", _arrays_arguments, _arrays),
+    "register": _of_module("startup", "make ddpmclean a task of every session of CASA's shell"),
     "doctor": Command("what is installed, and how to mend what is missing", _no_arguments, _doctor),
 }

@@ -11,6 +11,7 @@ from astropy.coordinates import SkyCoord
 from astropy.table import QTable, Table
 from matplotlib.figure import Figure
 
+from casa_ddpm.dirty import DirtyImage
 from casa_ddpm.matching import match
 
 #: COSMOS, the field of the published protocol.
@@ -115,7 +116,7 @@ def _peaks(imagename: Path, noise: float) -> QTable:
 
     from casa_ddpm import casa
 
-    dirty = casa.read_dirty(str(imagename))
+    dirty = _dirty(imagename)
     restored = casa.read_plane(f"{imagename}.image")
     pixels_per_beam = dirty.beam.area(dirty.cell)
     finder = SourceFinder(int(pixels_per_beam / 4), progress_bar=False)
@@ -129,6 +130,15 @@ def _peaks(imagename: Path, noise: float) -> QTable:
     flux = np.asarray(sources.kron_flux) / pixels_per_beam / pb * u.Jy
     place = sources.sky_centroid.icrs
     return QTable({"ra": place.ra, "dec": place.dec, "flux": flux})
+
+
+def _dirty(imagename: Path) -> DirtyImage:
+    """The only plane of a run's dirty image or residual."""
+    from casa_ddpm import casa
+
+    (plane,) = casa.read_dirty(str(imagename))
+    assert plane is not None
+    return plane
 
 
 def compare(truth: QTable, found: QTable, cleaned: QTable) -> Table:
@@ -173,7 +183,7 @@ def _picture(folder: Path) -> None:
     """Restored images and residuals of both, each pair on one scale."""
     from casa_ddpm import casa
 
-    dirty = casa.read_dirty(str(folder / "ddpmclean"))
+    dirty = _dirty(folder / "ddpmclean")
     panels = {
         "ddpmclean, restored": casa.read_plane(str(folder / "ddpmclean.image")),
         "tclean, restored": casa.read_plane(str(folder / "tclean.image")),

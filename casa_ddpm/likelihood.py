@@ -48,6 +48,10 @@ class Likelihood:
         """Noise-free dirty images of drawn skies, shape (..., ny, nx)."""
         return self._filter(drawn, self.transfer * self.sharpen)
 
+    def sharpened(self, residual: torch.Tensor) -> torch.Tensor:
+        """Gradient of the log likelihood in a drawn sky, times noise^2, shape (..., ny, nx)."""
+        return self._filter(residual, self.sharpen)
+
     def correlated(self, white: torch.Tensor) -> torch.Tensor:
         """Noise of the image's covariance out of white noise of unit rms, shape (..., ny, nx)."""
         power = self.transfer.clamp(min=0)
@@ -93,7 +97,7 @@ class Likelihood:
         def normal(z: torch.Tensor) -> torch.Tensor:
             return z + width * self._filter(width * z, both)
 
-        right = width * self._filter(residual, self.sharpen) / self.noise
+        right = width * self.sharpened(residual) / self.noise
         return drawn + self.noise * width * _conjugate_residuals(normal, right, iterations)
 
 

@@ -31,7 +31,7 @@ def configure() -> str:
         The folder in which CASA looks for its measures data, '' where none is
         set or CASA is not installed.
     """
-    config = _casaconfig()
+    config = casa_config()
     if config is None:
         return ""
     data = casadata_path()
@@ -45,7 +45,7 @@ def configure() -> str:
 
 def user_configured() -> bool:
     """Whether the user (or the site) has told CASA where its data are."""
-    config = _casaconfig()
+    config = casa_config()
     if config is None:
         return False
     if len(config.load_success()) > 1 or config.load_failure() or "casatools" in sys.modules:
@@ -80,8 +80,8 @@ def _folders(package: str) -> list[str]:
     return list(spec.submodule_search_locations or ()) if spec else []
 
 
-def _casaconfig():
-    """The casaconfig.config module, or None where CASA is not installed."""
+def casa_config():
+    """CASA's configuration, casaconfig.config, or None where CASA is not installed."""
     if "casaconfig.config" in sys.modules:
         return sys.modules["casaconfig.config"]
     if not installed("casaconfig"):

@@ -34,6 +34,7 @@ def summary(
     restored: np.ndarray,
     catalogue: QTable,
     minprob: float = 0.9,
+    title: str = "",
     overwrite: bool = False,
 ) -> None:
     """Draw dirty image, model, its standard deviation, probability, residual, restored image.
@@ -56,6 +57,8 @@ def summary(
         of the others bear the number of their row, counted from 1.
     minprob : float
         Detection probability of a certain source.
+    title : str
+        What the heading begins with.
     overwrite : bool
         Replace a file that exists.
 
@@ -89,7 +92,8 @@ def summary(
         panel.set_xlabel("Offset in right ascension [arcsec]")
     for panel in axes[:, 0]:
         panel.set_ylabel("Offset in declination [arcsec]")
-    figure.suptitle(_heading(dirty, noise, catalogue, minprob), fontsize=13)
+    heading = _heading(dirty, noise, catalogue, minprob)
+    figure.suptitle(f"{title}      {heading}" if title else heading, fontsize=13)
     figure.savefig(path, dpi=130)
 
 

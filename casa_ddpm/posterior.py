@@ -257,7 +257,7 @@ class Posterior:
         sigmas = schedule(sampling.nsteps, settings.sigma_max, settings.sigma_min)
         # The mean already holds what is certain, so that noise well above the
         # posterior's own spread is enough of a start.
-        start = mean + sigmas[0] * noise()
+        start = mean + settings.temperature * sigmas[0] * noise()
         *_, last = SAMPLERS[sampling.sampler](self.denoise, start, sigmas, noise)
         return settings.normalisation.inverse(last[:, 0]).cpu()
 

@@ -8,7 +8,7 @@ repeated as major cycles until the residual is noise.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ import torch
 from astropy.table import QTable
 
 from casa_ddpm import aggregation, checkpoint, noise
+from casa_ddpm.diffusion import Denoiser
 from casa_ddpm.dirty import DirtyImage
 from casa_ddpm.posterior import Posterior, Sampling
 from casa_ddpm.psf import ellipse
@@ -47,6 +48,8 @@ class Options:
     minflux : float
         Least flux at which a realisation holds a source [noise].
     sampling : Sampling
+    samples : bool
+        Keep the realisations in the result; those of a cube take much memory.
 
     Raises
     ------
@@ -62,6 +65,7 @@ class Options:
     nsigma: float = 0.0
     minflux: float = 1.0
     sampling: Sampling = field(default_factory=Sampling)
+    samples: bool = True
 
     def __post_init__(self) -> None:
         if self.aggregate not in aggregation.AGGREGATES:
@@ -91,14 +95,16 @@ class Reconstruction:
     restored : ndarray
         Model convolved with the clean beam, plus the residual [Jy/beam].
     samples : ndarray, shape (nsamples, ny, nx)
-        Realisations at a resolution of half a beam [Jy/pixel].
+        Realisations at a resolution of half a beam [Jy/pixel]; none where the
+        options do not keep them.
     sources : QTable
         See `sources.find_sources`; x, y in image pixels.
     noise : float
         Rms of the noise [Jy/beam].
     cycles : list of dict
-        Each pass's noise, residual peak and rms [Jy/beam], model flux [Jy] and
-        seconds.
+        Each pass's noise, residual peak within the clean mask and without it, and
+        rms [Jy/beam], model flux [Jy], pixels of the mask, seconds; `start` has the
+        same of the residual that the pass began with.
     stop : {'threshold', 'noise', 'stalled', 'nmajor'}
         Why the cycles ended: residual below the threshold, residual is noise,
         residual no longer falls, as many as allowed.
@@ -114,6 +120,10 @@ class Reconstruction:
     noise: float
     cycles: list[dict]
     stop: str
+
+
+#: Passes over one plane, as a coroutine: models out, residuals in.
+Passes = Generator[np.ndarray, np.ndarray, Reconstruction]
 
 
 def load_network(options: Options):
@@ -169,44 +179,158 @@ def reconstruct(
     ValueError
         If an option is wrong or the image is too coarse or without noise.
     """
+    cycle = None if major_cycle is None else lambda models: major_cycle(models[0])[None]
+    starts = None if start is None else np.asarray(start)[None]
+    mask = None if allowed is None else lambda: np.asarray(allowed)[None]
+    (found,) = reconstruct_cube([dirty], options, cycle, starts, mask, log, progress)
+    assert found is not None
+    return found
+
+
+def reconstruct_cube(
+    planes: Sequence[DirtyImage | None],
+    options: Options | None = None,
+    major_cycle: MajorCycle | None = None,
+    start: np.ndarray | None = None,
+    mask: Callable[[], np.ndarray] | None = None,
+    log: Callable[[str], None] = lambda message: None,
+    progress: Callable[[int], None] = lambda done: None,
+) -> list[Reconstruction | None]:
+    """Draw the skies of a cube's channels, which share their major cycles.
+
+    Parameters
+    ----------
+    planes : sequence of DirtyImage
+        Of equal shape; None for a channel without data.
+    options : Options, optional
+    major_cycle : callable, optional
+        Gives the residuals [Jy/beam] of models [Jy/pixel], both of shape
+        (nplane, ny, nx); without it the PSFs stand in for the visibilities.
+    start : ndarray, shape (nplane, ny, nx), optional
+        Models [Jy/pixel] that have been subtracted from `planes` already.
+    mask : callable, optional
+        Gives the clean mask, shape (nplane, ny, nx): where a model may change.
+        It is asked again after every major cycle.
+    log, progress : callable
+        See `reconstruct`.
+
+    Returns
+    -------
+    list of Reconstruction
+        None for a channel without data.
+
+    Raises
+    ------
+    ValueError
+        If an option is wrong or an image is too coarse or without noise.
+    """
     options = options or Options()
     denoiser, settings = load_network(options)
-    scene = Scene(dirty, settings, denoiser.stride, start, allowed)
-    if dirty.beam.major > MOST_ELONGATED * dirty.beam.minor:
+    allowed = None if mask is None else mask()
+    passes: dict[int, Passes] = {}
+    scenes: dict[int, Scene] = {}
+    for k, plane in enumerate(planes):
+        if plane is None:
+            continue
+        before, where = (None if cube is None else cube[k] for cube in (start, allowed))
+        scenes[k] = Scene(plane, settings, denoiser.stride, before, where)
+        say = _prefixed(log, f"channel {k}: ") if len(planes) > 1 else log
+        passes[k] = _passes(scenes[k], denoiser, options, k, say, progress)
+    _warn_of_elongation(planes, log)
+
+    def from_psf(models: np.ndarray) -> np.ndarray:
+        return np.stack([scenes[k].residual(m) if k in scenes else m for k, m in enumerate(models)])
+
+    def observe(models: np.ndarray) -> np.ndarray:
+        residuals = (major_cycle or from_psf)(models)
+        if mask is not None:
+            allowed = mask()
+            for k, scene in scenes.items():
+                scene.allow(allowed[k])
+        return residuals
+
+    return _together(passes, len(planes), observe)
+
+
+def _together(passes: dict[int, Passes], nplane: int, observe: MajorCycle):
+    """Run the passes of all planes side by side: each major cycle serves them all."""
+    found: list[Reconstruction | None] = [None] * nplane
+    if not passes:
+        return found
+    wanted = {k: next(run) for k, run in passes.items()}
+    models = np.zeros((nplane, *next(iter(wanted.values())).shape), np.float32)
+    while wanted:
+        for k, model in wanted.items():
+            models[k] = model
+        residuals = observe(models)
+        for k in list(wanted):
+            try:
+                wanted[k] = passes[k].send(residuals[k])
+            except StopIteration as end:
+                found[k] = end.value
+                del wanted[k]
+    return found
+
+
+def _prefixed(log: Callable[[str], None], prefix: str) -> Callable[[str], None]:
+    return lambda message: log(prefix + message)
+
+
+def _warn_of_elongation(planes: Sequence[DirtyImage | None], log: Callable[[str], None]) -> None:
+    """Say so where a beam is longer than any that networks are trained for."""
+    if any(p and p.beam.major > MOST_ELONGATED * p.beam.minor for p in planes):
         log(
             f"the beam's axes differ by more than {MOST_ELONGATED}, the most that networks are "
             "trained for: take errors and probabilities with care, or taper the visibilities"
         )
-    major_cycle = major_cycle or scene.residual
-    model, residual = scene.start, dirty.data
+
+
+def _passes(
+    scene: Scene, denoiser: Denoiser, options: Options, plane: int, log, progress
+) -> Passes:
+    """The passes of one plane: yields a model, is sent its residual, returns a Reconstruction."""
+    model, residual = scene.start, scene.dirty.data
     cycles: list[dict] = []
     best: _Pass | None = None
-    while True:
-        started = time.monotonic()
-        model, residual, peeled, rest, sigma = _peel(scene, model, residual, major_cycle)
+    stop = ""
+    while not stop:
+        started, before = time.monotonic(), _state(model, residual, scene)
+        model, residual, peeled, rest, sigma = yield from _peel(scene, model, residual)
         log(f"pass {len(cycles) + 1}: noise {sigma:.4g} Jy/beam")
-        condition, held = scene.condition(model + peeled, rest, sigma)
-        seed = (options.sampling.seed, len(cycles))
-        posterior = Posterior(
-            denoiser, settings, condition, ellipse(dirty.beam), options.sampling, seed
-        )
         data = residual + scene.observe(model)
-        skies = scene.constrain(posterior.draw(progress) * sigma, held, data, sigma, seed)
-        samples = scene.native(skies)
-        spread = aggregation.std(torch.from_numpy(samples)).numpy()
-        model = scene.fit(scene.aggregate(samples, options.aggregate), data, sigma)
-        residual = major_cycle(model)
-        cycles.append(_record(model, residual, scene, sigma, time.monotonic() - started))
+        seed = (options.sampling.seed, plane, len(cycles))
+        skies = _draw(scene, denoiser, options, model + peeled, rest, data, sigma, seed, progress)
+        aggregate = scene.aggregate(scene.native(skies), options.aggregate)
+        model = scene.fit(aggregate, data, sigma)
+        residual = yield model
+        account = {
+            "noise": sigma,
+            "seconds": time.monotonic() - started,
+            "masksum": int(scene.allowed.sum()),
+            "start": before,
+        }
+        cycles.append(_state(model, residual, scene) | account)
         rms, peak = (cycles[-1][name] / sigma for name in ("rms", "peak"))
         log(f"pass {len(cycles)}: residual rms {rms:.3f}, peak {peak:.1f} of the noise")
         if best is None or cycles[-1]["rms"] < min(cycle["rms"] for cycle in cycles[:-1]):
-            best = _Pass(model, residual, samples, spread, skies)
-        if stop := _finished(cycles, options, scene):
-            break
+            best = _Pass(model, residual, skies)
+        stop = _finished(cycles, options, scene)
+    assert best is not None
     if best.model is not model:
         log("the residual has grown: back to the pass that left the least")
-        best = best._replace(residual=major_cycle(best.model))
+        best = best._replace(residual=(yield best.model))
     return _result(best, scene, options, cycles, stop)
+
+
+def _draw(
+    scene: Scene, denoiser: Denoiser, options: Options, model, rest, data, sigma, seed, progress
+) -> torch.Tensor:
+    """Realisations of the sky [Jy/canonical pixel], given the peeled model and what it leaves."""
+    condition, held = scene.condition(model, rest, sigma)
+    shape = ellipse(scene.dirty.beam)
+    posterior = Posterior(denoiser, scene.settings, condition, shape, options.sampling, seed)
+    skies = scene.constrain(posterior.draw(progress) * sigma, held, data, sigma, seed)
+    return scene.sweep(skies, data, sigma, options.minflux, seed)
 
 
 class _Pass(NamedTuple):
@@ -214,12 +338,10 @@ class _Pass(NamedTuple):
 
     model: np.ndarray
     residual: np.ndarray
-    samples: np.ndarray
-    spread: np.ndarray
     skies: torch.Tensor
 
 
-def _peel(scene: Scene, model: np.ndarray, residual: np.ndarray, major_cycle: MajorCycle):
+def _peel(scene: Scene, model: np.ndarray, residual: np.ndarray):
     """Peel what is bright; through the visibilities where the PSF's image is too small for it.
 
     Returns
@@ -233,18 +355,18 @@ def _peel(scene: Scene, model: np.ndarray, residual: np.ndarray, major_cycle: Ma
     peeled, rest, sigma = scene.peel(residual)
     if scene.outruns(peeled, sigma):
         model = model + peeled
-        residual = major_cycle(model)
+        residual = yield model
         peeled, rest, sigma = scene.peel(residual)
     return model, residual, peeled, rest, sigma
 
 
-def _record(model, residual, scene: Scene, sigma: float, seconds: float) -> dict:
+def _state(model: np.ndarray, residual: np.ndarray, scene: Scene) -> dict[str, float]:
+    """What a model leaves, within the clean mask and anywhere."""
     return {
-        "noise": sigma,
         "peak": float(np.abs(residual[scene.allowed]).max(initial=0)),
+        "peaknomask": float(np.abs(residual[scene.valid]).max(initial=0)),
         "rms": float(residual[scene.valid].std()),
         "modelflux": float(model.sum()),
-        "seconds": seconds,
     }
 
 
@@ -264,13 +386,14 @@ def _finished(cycles: list[dict], options: Options, scene: Scene) -> str:
 
 def _result(best: _Pass, scene: Scene, options: Options, cycles, stop: str) -> Reconstruction:
     sigma = noise.rms(best.residual, scene.valid)
+    samples = scene.native(best.skies)
     return Reconstruction(
         model=best.model,
-        std=best.spread,
-        prob=scene.probability(best.samples, options.minflux * sigma),
+        std=aggregation.std(torch.from_numpy(samples)).numpy(),
+        prob=scene.probability(samples, options.minflux * sigma),
         residual=best.residual,
         restored=scene.restore(best.model) + best.residual,
-        samples=best.samples,
+        samples=samples if options.samples else samples[:0],
         sources=scene.sources(best.skies, sigma, options.minflux),
         noise=sigma,
         cycles=cycles,

@@ -7,6 +7,8 @@ import torch
 from astropy.table import QTable
 
 from casa_ddpm import aggregation, noise, peel
+from casa_ddpm.calibration import Calibration
+from casa_ddpm.candidates import find_candidates
 from casa_ddpm.checkpoint import Settings
 from casa_ddpm.dirty import Beam, DirtyImage
 from casa_ddpm.frame import Frame, resample
@@ -14,7 +16,9 @@ from casa_ddpm.likelihood import Likelihood
 from casa_ddpm.normalisation import compress
 from casa_ddpm.posterior import noise_field
 from casa_ddpm.psf import gaussian, smooth
+from casa_ddpm.sky import flux_density
 from casa_ddpm.sources import find_sources
+from casa_ddpm.sweep import ROUNDS, Sweep
 
 #: Residual peak to which the bright emission is peeled [noise].
 _DEPTH = 5.0
@@ -24,6 +28,8 @@ _TRUST = 0.5
 _FAINT = 8.0
 #: Which of a realisation's noise fields is the one that it is fitted with.
 _FIT_NOISE = 2**31
+#: The first of those that its sources are drawn anew with.
+_SWEEP_NOISE = 2**31 + 1
 
 
 class Scene:
@@ -72,8 +78,14 @@ class Scene:
         self.start = np.zeros_like(dirty.data) if start is None else np.array(start, np.float32)
         self.total = dirty.data + self.observe(self.start)
         self.valid = np.ones(shape, bool) if dirty.pb is None else np.nan_to_num(dirty.pb) > 0
-        self.allowed = self.valid if allowed is None else allowed & self.valid
+        self.allowed = self.valid
+        if allowed is not None:
+            self.allow(allowed)
         self.inside = self._inside()
+
+    def allow(self, mask: np.ndarray) -> None:
+        """Let the model change where the clean mask (ny, nx) and the primary beam reach."""
+        self.allowed = mask & self.valid
 
     def _inside(self) -> torch.Tensor:
         """1 on canonical pixels of the image itself, 0 on its mirrored margin."""
@@ -189,6 +201,42 @@ class Scene:
             skies[k] = likelihood.fit(sky, (_TRUST * bright) ** 2, left, 30)
         return skies
 
+    def sweep(
+        self, skies: torch.Tensor, data: np.ndarray, sigma: float, minflux: float, seed
+    ) -> torch.Tensor:
+        """Realisations whose sources have fluxes and positions drawn from the data.
+
+        Parameters
+        ----------
+        skies : Tensor, shape (n, *canonical)
+            [Jy/canonical pixel].
+        data : ndarray, shape (ny, nx)
+            Dirty image of the whole sky [Jy/beam].
+        sigma : float
+            [Jy/beam].
+        minflux : float
+            Least flux at which a realisation holds a source [noise].
+        seed : tuple of int
+            Of the run, the plane and the cycle.
+        """
+        kernel = self.settings.kernel * self.settings.scale
+        beam = self.dirty.beam.fwhm / self.dirty.cell * self.frame.zoom()
+        mean = skies.numpy().mean(0, dtype=float) / sigma
+        regions = find_candidates(mean, beam, kernel, minflux / len(skies))
+        sweep = Sweep(
+            regions,
+            self.frame.forward(torch.from_numpy(data)),
+            Likelihood(self._canonical_psf(), sigma, kernel),
+            minflux * sigma,
+            flux_density,
+        )
+        for k, sky in enumerate(skies.numpy()):
+            parts = range(_SWEEP_NOISE, _SWEEP_NOISE + 3 * ROUNDS)
+            white = np.stack([noise_field(seed, k, sky.shape, part)[0].numpy() for part in parts])
+            redrawn = sweep.redraw(sky, white.reshape(ROUNDS, 3, *sky.shape))
+            skies[k] = torch.from_numpy(redrawn)
+        return skies
+
     def _canonical_psf(self) -> torch.Tensor:
         """The PSF on canonical pixels, per unit of flux, centred as a PSF is."""
         frame = self.frame
@@ -240,6 +288,8 @@ class Scene:
         cell = self.dirty.cell / frame.zoom()
         kernel = self.settings.kernel * beam.fwhm
         table = find_sources(skies.numpy(), cell, beam, kernel, sigma, minflux)
+        if calibration := Calibration.of(self.settings.calibration):
+            table = calibration.apply(table, len(skies))
         x, y = frame.pixel(table["x"].value, table["y"].value)
         table["x"], table["y"] = x * table["x"].unit, y * table["y"].unit
         ny, nx = frame.native

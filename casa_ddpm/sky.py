@@ -157,6 +157,17 @@ def _fluxes(rng: np.random.Generator, n: int) -> np.ndarray:
     return np.minimum((1 - rng.random(n)) ** (-1 / rng.uniform(0.8, 1.5)), 1000)
 
 
+def flux_density(flux: np.ndarray) -> np.ndarray:
+    """Density of the point-source S/N that `draw` gives a field's sources, from 0.5 to 1000."""
+    flux = np.asarray(flux, float)
+    decades = np.maximum(np.log10(np.maximum(flux, 1)), 1)
+    wide = np.where(flux >= 1, np.log(3 / np.minimum(decades, 3)) / (2 * flux * math.log(10)), 0)
+    slope = np.linspace(0.8, 1.5, 15)
+    steep = np.mean(slope * np.maximum(flux, 1)[..., None] ** (-slope - 1), -1) * (flux >= 1)
+    faint = ((flux >= 0.5) & (flux < 15)) / 14.5
+    return 0.45 * faint + 0.35 * wide + 0.2 * steep
+
+
 def _spread(rng: np.random.Generator, n: int, side: float) -> np.ndarray:
     """Positions (n, 2) over the field and a little beyond its edge; some in clusters or pairs."""
     where = rng.uniform(-0.52 * side, 0.52 * side, (n, 2))

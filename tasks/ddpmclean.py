@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import inspect
-import textwrap
 from typing import Any
 
-from . import parameters
-from .schema import Task
+from . import parameters, reference, session
 
 
-class _DdpmClean:
+class _DdpmClean(session.SessionTask):
     """Callable whose parameters, signature and help come from ``ddpmclean.xml``."""
 
     def __init__(self) -> None:
         task = parameters.task()
         self.__name__ = self.__qualname__ = task.name
         self.__module__ = __name__
-        self.__doc__ = _help(task)
+        self.__doc__ = reference.text(task)
+        self._info_group_, self._info_desc_ = task.category, task.summary
         self.__signature__ = inspect.Signature(
             [
                 inspect.Parameter(
@@ -31,7 +30,8 @@ class _DdpmClean:
         return f"<CASA task {self.__name__}>"
 
     def __call__(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        values = parameters.validate(_by_name(args, kwargs))
+        values = parameters.validate(session.given(_by_name(args, kwargs)))
+        session.remember(self.__name__, values)
         log = _task_logging()
         from .task_ddpmclean import ddpmclean as body
 
@@ -73,22 +73,6 @@ def _task_logging():
             " pip install 'casa-ddpm[casa]'"
         ) from error
     return task_logging
-
-
-def _help(task: Task) -> str:
-    """The text of help(ddpmclean): the task and every parameter with its default."""
-    lines = [task.summary + ".", "", *textwrap.wrap(task.description, 88), ""]
-    lines += ["Parameters", "----------"]
-    for parameter in task.parameters.values():
-        lines.append(f"{parameter.name} : default {parameter.default!r}")
-        text = parameter.summary.rstrip(".") + ". " + parameter.description
-        if parameter.allowed:
-            text += " One of " + ", ".join(map(repr, parameter.allowed)) + "."
-        lines += textwrap.wrap(text, 88, initial_indent="    ", subsequent_indent="    ")
-    lines += ["", "Returns", "-------", "dict"]
-    lines += textwrap.wrap(task.returns, 88, initial_indent="    ", subsequent_indent="    ")
-    lines += ["", "Examples", "--------", textwrap.dedent(task.example)]
-    return "\n".join(lines)
 
 
 ddpmclean = _DdpmClean()

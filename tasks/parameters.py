@@ -68,7 +68,7 @@ def validate(values: Mapping[str, Any]) -> dict[str, Any]:
     for name in values:
         if name not in known:
             raise TypeError(f"ddpmclean has no parameter {name!r}{_suggestion(name, known)}")
-    checked = defaults() | {name: _check(known[name], value) for name, value in values.items()}
+    checked = defaults() | {name: check(known[name], value) for name, value in values.items()}
     rules.check(checked)
     return checked
 
@@ -94,9 +94,27 @@ def ineffective(values: Mapping[str, Any]) -> list[str]:
     return [name for name in changed if name in without_effect]
 
 
-def _check(parameter: Parameter, value: Any) -> Any:
-    """`value` as plain Python of one of the parameter's types, if it is allowed."""
-    plain = _coerce(_plain(value), parameter)
+def check(parameter: Parameter, value: Any) -> Any:
+    """Check the value of one parameter: its type, and whether it is allowed.
+
+    Parameters
+    ----------
+    parameter : Parameter
+        What the XML says of it.
+    value : object
+        Its value.
+
+    Returns
+    -------
+    object
+        The value as plain Python of one of the parameter's types.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For a value of a wrong type, and for one that is not allowed.
+    """
+    plain = _coerce(in_python(value), parameter)
     if parameter.allowed and plain not in parameter.allowed:
         choices = ", ".join(map(repr, parameter.allowed))
         raise ValueError(f"{parameter.name} must be one of {choices}, got {plain!r}")
@@ -156,14 +174,14 @@ def _called(kind: str) -> str:
     return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
 
 
-def _plain(value: Any) -> Any:
+def in_python(value: Any) -> Any:
     """Numpy's scalars and arrays, tuples and sub-classes of str as Python's own."""
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
+        return [in_python(v) for v in value]
     return str(value) if isinstance(value, str) else value
 
 

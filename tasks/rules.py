@@ -27,22 +27,26 @@ AT_LEAST = {
     "facets": 1,
 }
 
+#: Stokes planes that are never negative on the sky, as the network's prior has it.
+INTENSITIES = ("I", "pseudoI", "XX", "YY", "RR", "LL")
+
 #: What is not supported yet: when, how it is called, and what to do instead.
 NOT_YET: tuple[tuple[Callable[[Values], bool], str, str], ...] = (
     (
         lambda v: v["deconvolver"] == "mtmfs",
         "deconvolver='mtmfs'",
-        "use deconvolver='ddpm', which makes one image of the whole band (nterms=1)",
+        "use deconvolver='ddpm', which makes one image of the whole band (nterms=1), named"
+        " without .tt0",
     ),
     (
-        lambda v: v["specmode"] not in ("mfs", "cont"),
-        "specmode={specmode!r}",
-        "image the channels one at a time with specmode='mfs' and spw",
+        lambda v: v["specmode"] == "mvc",
+        "specmode='mvc'",
+        "use specmode='mfs', which makes one image of the whole band, or 'cube'",
     ),
     (
-        lambda v: v["stokes"] != "I",
+        lambda v: v["stokes"] not in INTENSITIES,
         "stokes={stokes!r}",
-        "use stokes='I', or tclean",
+        "use one of {intensities}, or tclean",
     ),
     (
         lambda v: v["interactive"],
@@ -60,6 +64,11 @@ NOT_YET: tuple[tuple[Callable[[Values], bool], str, str], ...] = (
         "use startmodel='', or vis",
     ),
 )
+
+#: Pixels on a side that CASA's gridding function needs at least.
+LEAST_SIZE = 10
+#: What images may be normalised to; tclean's XML does not say.
+NORMTYPES = ("flatnoise", "flatsky", "pbsquare")
 
 #: CLEAN's parameters, which recipes set and which change nothing here.
 CLEAN_ONLY = frozenset(
@@ -83,6 +92,12 @@ _QUANTITY = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(\S*)\
 _ANGLE = re.compile(r"""[a-zA-Z]?(arcsec|as|rad)|arcmin|deg|["']|""")
 _FLUX = re.compile(r"[a-zA-Z]?Jy(/beam)?|")
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+#: What the files are that a parameter names.
+_FILES = {
+    "startmodel": "an existing model image",
+    "mask": "an existing image or region file, or be a region such as 'circle[[8pix,8pix],5pix]'",
+    "vptable": "an existing table of voltage patterns",
+}
 
 
 def check(values: Values) -> None:
@@ -114,7 +129,8 @@ def supported(values: Values) -> None:
     """Refuse what does not work yet, and say what does."""
     for applies, what, instead in NOT_YET:
         if applies(values):
-            raise ValueError(f"{what.format(**values)} is not supported yet: {instead}")
+            text = f"{what} is not supported yet: {instead}"
+            raise ValueError(text.format(**values, intensities=", ".join(map(repr, INTENSITIES))))
 
 
 def one_input(values: Values) -> None:
@@ -221,6 +237,16 @@ def imsize_positive(values: Values) -> None:
         )
 
 
+def images_are_wide(values: Values) -> None:
+    """Have more pixels on a side, and on a facet's, than CASA's gridding function has."""
+    sizes = _as_list(values["imsize"])
+    if not values["dirtyimage"] and min(sizes) < LEAST_SIZE * values["facets"]:
+        raise ValueError(
+            f"imsize must be at least {LEAST_SIZE} pixels for each of the facets={values['facets']}"
+            f" on a side, got {values['imsize']!r}"
+        )
+
+
 def cell_positive(values: Values) -> None:
     """Have one or two positive angles; as in tclean there is no default."""
     cells = [c for c in _as_list(values["cell"]) if c != ""]
@@ -254,6 +280,48 @@ def not_negative(values: Values) -> None:
         raise ValueError(f"nsigma must not be negative, got {values['nsigma']}")
 
 
+def fractions_in_range(values: Values) -> None:
+    """Keep levels of the PSF and of the primary beam where CASA neither crashes nor masks all."""
+    if not 0.01 <= values["psfcutoff"] <= 0.99:
+        raise ValueError(f"psfcutoff must be between 0.01 and 0.99, got {values['psfcutoff']}")
+    if values["pblimit"] >= 1:
+        raise ValueError(f"pblimit must be below 1, got {values['pblimit']}")
+    if not 0 <= values["pbmask"] < 1:
+        raise ValueError(f"pbmask must be at least 0 and below 1, got {values['pbmask']}")
+
+
+def normtype_known(values: Values) -> None:
+    """Know the normalisation; CASA crashes on one that it does not know."""
+    if values["normtype"] not in NORMTYPES:
+        raise ValueError(
+            f"normtype must be one of {', '.join(map(repr, NORMTYPES))}, got {values['normtype']!r}"
+        )
+
+
+def bandwidth_taper_without_npixels(values: Values) -> None:
+    """Have no npixels with a bandwidth taper; tclean returns with nothing done."""
+    if values["weighting"] == "briggsbwtaper" and values["npixels"] != 0:
+        raise ValueError(
+            f"npixels must be 0 with weighting='briggsbwtaper', got {values['npixels']}"
+        )
+
+
+def named_files_exist(values: Values) -> None:
+    """Find the start model, the user's masks and the voltage patterns; regions need no file."""
+    masks = _as_list(values["mask"]) if values["usemask"] == "user" else []
+    wanted = {
+        "startmodel": _as_list(values["startmodel"]),
+        "mask": [name for name in masks if "[" not in name],
+        "vptable": [values["vptable"]],
+    }
+    for parameter, names in wanted.items() if not values["dirtyimage"] else ():
+        for name in filter(None, names):
+            if not os.path.exists(str(name)):
+                raise ValueError(
+                    f"{parameter} must name {_FILES[parameter]}, got {name!r}: not found"
+                )
+
+
 RULES: tuple[Callable[[Values], None], ...] = (
     one_input,
     images_belong_to_dirtyimage,
@@ -264,11 +332,16 @@ RULES: tuple[Callable[[Values], None], ...] = (
     minprob_is_probability,
     device_known,
     imsize_positive,
+    images_are_wide,
     cell_positive,
+    fractions_in_range,
+    normtype_known,
+    bandwidth_taper_without_npixels,
     threshold_is_flux,
     not_negative,
     measurement_sets_exist,
     images_exist,
+    named_files_exist,
     folder_writable,
 )
 

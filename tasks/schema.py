@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +35,10 @@ class Condition:
     value: Any
     default: Any
 
+    def holds(self, values: Mapping[str, Any]) -> bool:
+        """Whether it holds for `values`, by parameter name."""
+        return bool(values[self.parent] == self.value) == self.equal
+
 
 @dataclass(frozen=True)
 class Parameter:
@@ -53,8 +58,10 @@ class Parameter:
         The least and the largest number allowed, None where there are none.
     summary, description : str
         A line for ``inp``, and the sentences after it in ``help``.
+    subparameter : bool
+        Whether ``inp`` shows it, indented, only where one of its conditions holds.
     subparameter_of : tuple of Condition
-        When it is shown by ``inp``; () for always.
+        Its conditions: the first that holds gives its default within CASA's shell.
     """
 
     name: str
@@ -64,7 +71,12 @@ class Parameter:
     bounds: tuple[float, float] | None = None
     summary: str = ""
     description: str = ""
+    subparameter: bool = False
     subparameter_of: tuple[Condition, ...] = ()
+
+    def condition(self, values: Mapping[str, Any]) -> Condition | None:
+        """The first condition that holds for `values`, by parameter name, or None."""
+        return next((c for c in self.subparameter_of if c.holds(values)), None)
 
 
 @dataclass(frozen=True)
@@ -131,6 +143,7 @@ def _parameter(element: ElementTree.Element, conditions: dict) -> Parameter:
         bounds=(float(choices[0]), float(choices[1])) if bounded else None,
         summary=_text(element, "shortdescription"),
         description=_text(element, "description"),
+        subparameter=element.get("subparam", "").lower() == "true",
         subparameter_of=tuple(conditions.get(name, ())),
     )
 

@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from astropy import units as u
 from tqdm import tqdm
 
-from casa_ddpm import catalogue, checkpoint, picture
-from casa_ddpm.dirty import DirtyImage
-from casa_ddpm.posterior import Sampling, choose_device, choose_precision
-from casa_ddpm.reconstruction import Options, Reconstruction, load_network, reconstruct
+from casa_ddpm.posterior import Sampling, choose_device
+from casa_ddpm.reconstruction import Options, Reconstruction, load_network, reconstruct_cube
 
 from . import parameters as task_parameters
+from . import products, summary
 
-#: tclean's stop codes and words for why the cycles ended.
-_STOP = {
-    "threshold": (2, "Reached global stopping criterion: threshold"),
-    "noise": (8, "Reached n-sigma threshold: the residual is noise"),
-    "stalled": (4, "No change in the residual across two major cycles"),
-    "nmajor": (9, "Reached nmajor"),
-}
 #: Major cycles when nmajor=-1 sets no limit: more have never helped.
 _MOST_CYCLES = 10
 
@@ -54,34 +43,43 @@ def ddpmclean(**parameters: Any) -> dict[str, Any]:
     clock = _Clock()
     if idle := task_parameters.ineffective(parameters):
         casa.log("Without effect in ddpmclean: " + ", ".join(idle))
-    before = set(casa.products(parameters["imagename"]))
-    with _imager(casa, parameters) as imager, _undone(casa, imager.imagename, before):
+    name = parameters["imagename"]
+    if not parameters["restart"]:
+        name = casa.next_name(name)
+    # Before the imager: CASA crashes on what a run that was killed has left half written.
+    with casa.unfinished(name) as journal:
+        return _run(casa, journal, name, options, parameters, clock)
+
+
+def _run(casa, journal, name: str, options: Options, parameters: dict[str, Any], clock: _Clock):
+    """All that is done under the name of the products, once that is settled."""
+    with _imager(casa, parameters | {"imagename": name, "restart": True}) as imager:
         start = imager.model()
         with clock("dirty"):
-            dirty = imager.dirty()
-        found = None
+            planes = imager.dirty()
+        found: list[Reconstruction | None] = []
         if parameters["niter"] != 0:
-            mask = imager.mask()
-            with clock("reconstruct"), _bar(options) as progress:
-                found = reconstruct(
-                    dirty, options, imager.residual, start, mask, casa.log, progress
-                )
-        summary = imager.summary()
+            with clock("reconstruct"), _bar(options, len(planes)) as progress:
+                mask = _mask(imager, parameters["usemask"])
+                cycle = _Counted(imager.residual)
+                found = reconstruct_cube(planes, options, cycle, start, mask, casa.log, progress)
+        nothing_done = imager.summary()
+        journal.replace(*_restored(parameters))
         _restore(imager, parameters, clock)
-        if found is not None or not parameters["calcres"]:
+        if found or not parameters["calcres"]:
             imager.save_model()
-        name = imager.imagename
-    if found is None:
+    if not found:
         casa.write_history(name, casa.products(name), "ddpmclean", parameters)
-        return summary | {"ddpm": {"imagename": name, "seconds": clock.seconds}}
+        return nothing_done | {"ddpm": {"imagename": name, "seconds": clock.seconds}}
     with clock("write"):
-        table = _write(casa, name, dirty, found, parameters)
+        journal.replace(*products.SUFFIXES)
+        table = products.write(casa, name, planes, found, parameters)
         casa.write_history(name, casa.products(name), "ddpmclean", parameters)
     casa.log(f"{len(table)} sources with probability of at least {parameters['minprob']}")
     return (
-        summary
-        | _summary(found, options, parameters)
-        | {"ddpm": _account(found, options, table, name, clock)}
+        nothing_done
+        | summary.of_cycles(found, cycle.calls, options, parameters)
+        | {"ddpm": summary.account(found, options, table, name, clock.seconds)}
     )
 
 
@@ -111,6 +109,7 @@ def _options(p: dict[str, Any]) -> Options:
         threshold=_jansky(p["threshold"]),
         nsigma=p["nsigma"],
         sampling=sampling,
+        samples=p["savesamples"],
     )
 
 
@@ -124,17 +123,6 @@ def _jansky(threshold: float | str) -> float:
     )
 
 
-@contextmanager
-def _undone(casa, name: str, before: set[str]) -> Iterator[None]:
-    """Take away what a run that failed has written; what was there before stays."""
-    try:
-        yield
-    except Exception:
-        for path in set(casa.products(name)) - before:
-            shutil.rmtree(path, ignore_errors=True)
-        raise
-
-
 def _imager(casa, p: dict[str, Any]):
     if p["dirtyimage"]:
         return casa.ImageImager(
@@ -144,89 +132,44 @@ def _imager(casa, p: dict[str, Any]):
     return casa.VisibilityImager(p)
 
 
+def _restored(p: dict[str, Any]) -> tuple[str, ...]:
+    """Suffixes of what `_restore` writes."""
+    both = (".image", ".image.pbcor") if p["pbcor"] else (".image",)
+    return both if p["restoration"] else ()
+
+
 def _restore(imager, p: dict[str, Any], clock: _Clock) -> None:
     if p["restoration"]:
         with clock("restore"):
             imager.restore(p["pbcor"])
 
 
+def _mask(imager, usemask: str) -> Callable[[], np.ndarray]:
+    """Gives the clean mask; the automatic one grows from one major cycle to the next."""
+    if usemask == "auto-multithresh":
+        return imager.mask
+    mask = imager.mask()
+    return lambda: mask
+
+
+class _Counted:
+    """The major cycle, counted."""
+
+    def __init__(self, cycle: Callable[[np.ndarray], np.ndarray]) -> None:
+        self.cycle, self.calls = cycle, 0
+
+    def __call__(self, models: np.ndarray) -> np.ndarray:
+        self.calls += 1
+        return self.cycle(models)
+
+
 @contextmanager
-def _bar(options: Options) -> Iterator[Callable[[int], None]]:
+def _bar(options: Options, nplane: int) -> Iterator[Callable[[int], None]]:
     """A progress bar of realisations, in a terminal."""
     with tqdm(desc="realisations", unit="", leave=False, disable=not sys.stderr.isatty()) as bar:
-        bar.total = options.sampling.nsamples * options.nmajor
+        bar.total = options.sampling.nsamples * options.nmajor * nplane
 
         def advance(done: int) -> None:
             bar.update(done)
 
         yield advance
-
-
-def _write(casa, name: str, dirty: DirtyImage, found: Reconstruction, p: dict[str, Any]):
-    """All products beyond tclean's; returns the sources of the component list."""
-    images = {".model.std": (found.std, "Jy/pixel"), ".prob": (found.prob, "")}
-    files = (".cat.ecsv", ".cat.fits", ".crtf", ".reg", ".png")
-    for path in (Path(name + suffix) for suffix in (*images, ".samples", ".cl", *files)):
-        if path.exists():
-            casa.log(f"{path} of an earlier run is replaced")
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-    template = name + ".residual"
-    for suffix, (data, unit) in images.items():
-        casa.write_image(name + suffix, data, template, unit)
-    if p["savesamples"]:
-        casa.write_samples(name + ".samples", found.samples, template)
-    meta = {"network": checkpoint.digest(p["network"]), "seed": p["seed"]}
-    table = catalogue.build(found.sources, dirty, found.noise, meta=meta)
-    catalogue.write(table, name)
-    # Outside of the primary beam there is no corrected flux.
-    chosen = table[(table["prob"] >= p["minprob"]) & np.isfinite(table["flux"])]
-    casa.write_components(name + ".cl", chosen)
-    picture.summary(
-        name + ".png", dirty=dirty, model=found.model, std=found.std, prob=found.prob,
-        residual=found.residual, restored=found.restored, catalogue=table,
-        minprob=p["minprob"],
-    )  # fmt: skip
-    return chosen
-
-
-def _summary(found: Reconstruction, options: Options, p: dict[str, Any]) -> dict[str, Any]:
-    """What tclean's dict says of the cycles; its iterations are realisations here."""
-    code, words = _STOP[found.stop]
-    drawn = [options.sampling.nsamples] * len(found.cycles)
-    minor = {
-        "iterDone": np.array(drawn, float),
-        "peakRes": np.array([cycle["peak"] for cycle in found.cycles]),
-        "modelFlux": np.array([cycle["modelflux"] for cycle in found.cycles]),
-        "cycleThresh": np.zeros(len(drawn)),
-    }
-    return {
-        "stopcode": code,
-        "stopDescription": words,
-        "iterdone": sum(drawn),
-        "nmajordone": len(found.cycles) + 1,
-        "cleanstate": "stopped",
-        "niter": p["niter"],
-        "nsigma": p["nsigma"],
-        "threshold": options.threshold,
-        "summarymajor": np.cumsum([0, *drawn]),
-        "summaryminor": {0: {0: {0: minor}}},
-    }
-
-
-def _account(found: Reconstruction, options: Options, table, name: str, clock: _Clock) -> dict:
-    device = choose_device(options.sampling.device)
-    return {
-        "imagename": name,
-        "network": options.network,
-        "networkhash": table.meta["network"],
-        "device": str(device),
-        "precision": str(choose_precision(options.sampling.precision, device)).split(".")[-1],
-        "threads": torch.get_num_threads(),
-        "seed": options.sampling.seed,
-        "seconds": clock.seconds,
-        "noise": found.noise,
-        "cycles": found.cycles,
-        "sources": len(table),
-        "candidates": len(found.sources),
-        "calibration": "none",
-    }

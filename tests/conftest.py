@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from astropy import units as u
 
 from casa_ddpm import measures
 
@@ -55,7 +56,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what needs CASA where it cannot be installed."""
     if not measures.installed("casatasks"):
         for item in items:
-            if "casa" in item.keywords or "small_ms" in getattr(item, "fixturenames", ()):
+            simulated = {"small_ms", "line_ms"}.intersection(getattr(item, "fixturenames", ()))
+            if "casa" in item.keywords or simulated:
                 item.add_marker(pytest.mark.skip(reason="casatasks is not installed"))
 
 
@@ -66,10 +68,28 @@ def small_ms(tmp_path_factory: pytest.TempPathFactory) -> SmallMS:
     return simulate(path, SOURCES, seed=20240301)
 
 
+@pytest.fixture(scope="session")
+def line_ms(tmp_path_factory: pytest.TempPathFactory) -> SmallMS:
+    """The same sources in two spectral windows of eight channels of 50 MHz."""
+    path = tmp_path_factory.mktemp("line") / "line.ms"
+    return simulate(path, SOURCES, seed=20240302, windows=2, channels=8, width="50MHz")
+
+
 def simulate(
-    path: Path, sources: tuple[tuple[float, float, float], ...], seed: int, jy: float = 5e-3
+    path: Path,
+    sources: tuple[tuple[float, float, float], ...],
+    seed: int,
+    jy: float = 5e-3,
+    windows: int = 1,
+    channels: int = 1,
+    width: str = "2GHz",
+    pointings: tuple[tuple[float, float], ...] = ((0.0, 0.0),),
 ) -> SmallMS:
-    """Simulate point sources at the centre of ALMA's beam; noise of `jy` per visibility."""
+    """Simulate point sources near the centre of ALMA's beam; noise of `jy` per visibility.
+
+    `windows` lie one above the other from 230 GHz on, with `channels` of `width` each;
+    `pointings` are offsets east and north [arcsec], observed one after the other.
+    """
     from casatasks.private.simutil import simutil
     from casatools import componentlist, ctsys, simulator
     from casatools import measures as measures_tool
@@ -83,23 +103,29 @@ def simulate(
         telescopename="ALMA", x=x, y=y, z=z, dishdiameter=list(diameter), mount=["alt-az"],
         antname=names, padname=pads, coordsystem="global", referencelocation=position,
     )  # fmt: skip
-    sm.setspwindow(
-        "B6", freq="230GHz", deltafreq="2GHz", freqresolution="2GHz", nchannels=1,
-        refcode="LSRK", stokes="XX YY",
-    )  # fmt: skip
+    spws = [f"B{number}" for number in range(windows)]
+    for number, spw in enumerate(spws):
+        frequency = 230 * u.GHz + number * channels * u.Quantity(width)
+        sm.setspwindow(
+            spw, freq=f"{frequency.to_value('GHz'):.9f}GHz", deltafreq=width,
+            freqresolution=width, nchannels=channels, refcode="LSRK", stokes="XX YY",
+        )  # fmt: skip
     sm.setfeed(mode="perfect X Y", pol=[""])
     sm.setauto(0.0)
     sm.settimes("300s", usehourangle=True, referencetime=me.epoch("UTC", "2024/03/01/00:00:00"))
-    sm.setfield("field", f"J2000 {ra}deg {dec}deg")
-    sm.observe("field", "B6", starttime="-600s", stoptime="600s")
-    sm.setdata(fieldid=[0])
+    fields = ["field", *(f"field{n}" for n in range(1, len(pointings)))]
+    for number, (field, offset) in enumerate(zip(fields, pointings, strict=True)):
+        pointing = _offset(ra, dec, *offset)
+        sm.setfield(field, "J2000 {:.9f}deg {:.9f}deg".format(*pointing))
+        # 20 minutes about transit, then the next pointing
+        start = 1200 * number - 600
+        for spw in spws:
+            sm.observe(field, spw, starttime=f"{start}s", stoptime=f"{start + 1200}s")
+    sm.setdata(fieldid=list(range(len(fields))), spwid=list(range(windows)))
     sm.setvp(dovp=True, usedefaultvp=False)
     for east, north, flux in sources:
-        place = ra + east / 3600 / math.cos(math.radians(dec)), dec + north / 3600
-        cl.addcomponent(
-            flux, "Jy", dir=["J2000", *(f"{angle:.9f}deg" for angle in place)], shape="point",
-            freq="LSRK 230GHz",
-        )  # fmt: skip
+        place = (f"{angle:.9f}deg" for angle in _offset(ra, dec, east, north))
+        cl.addcomponent(flux, "Jy", dir=["J2000", *place], shape="point", freq="LSRK 230GHz")
     cl.rename(f"{path}.cl")
     cl.done()
     sm.predict(complist=f"{path}.cl")
@@ -110,5 +136,10 @@ def simulate(
     sm.corrupt()
     sm.done()
     # simplenoise is the rms of the real and of the imaginary part of every visibility.
-    visibilities = 2 * 4 * len(x) * (len(x) - 1) / 2
+    visibilities = 2 * 4 * len(x) * (len(x) - 1) / 2 * windows * channels
     return SmallMS(str(path), ra, dec, sources, jy / math.sqrt(visibilities))
+
+
+def _offset(ra: float, dec: float, east: float, north: float) -> tuple[float, float]:
+    """A direction [deg] some way off another [arcsec]."""
+    return ra + east / 3600 / math.cos(math.radians(dec)), dec + north / 3600

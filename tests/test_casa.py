@@ -104,12 +104,12 @@ def some_model(shape):
 def test_equals_tclean(small_ms, mode):
     parameters = small_ms.parameters | MODES[mode]
     with casa.VisibilityImager(parameters | {"imagename": "ours"}) as imager:
-        dirty = imager.dirty()
+        (dirty,) = imager.dirty()
         model = some_model(dirty.data.shape)
-        imager.residual(model / 3)
-        residual = imager.residual(model)
+        imager.residual(model[None] / 3)
+        (residual,) = imager.residual(model[None])
         imager.restore(pbcor=True)
-        assert_allclose(imager.model(), model, rtol=1e-6)
+        assert_allclose(imager.model()[0], model, rtol=1e-6)
 
     tclean(imagename="theirs", niter=0, **parameters)
     assert_array_equal(dirty.data, pixels("theirs.residual")[:, :, 0, 0].T)
@@ -131,8 +131,8 @@ def test_equals_tclean(small_ms, mode):
 def test_units_beams_and_masks(small_ms):
     parameters = small_ms.parameters | {"imagename": "x", "pblimit": 0.7}
     with casa.VisibilityImager(parameters) as imager:
-        dirty = imager.dirty()
-        imager.residual(some_model(dirty.data.shape))
+        (dirty,) = imager.dirty()
+        imager.residual(some_model(dirty.data.shape)[None])
         imager.restore(pbcor=True)
     units = {".image": "Jy/beam", ".image.pbcor": "Jy/beam", ".model": "Jy/pixel"}
     for path in casa.products("x"):
@@ -148,13 +148,13 @@ def test_units_beams_and_masks(small_ms):
 
 def test_dirty_image(small_ms):
     with casa.VisibilityImager(small_ms.parameters | {"imagename": "x"}) as imager:
-        dirty = imager.dirty()
+        (dirty,) = imager.dirty()
         truth = np.zeros(dirty.data.shape)
         y, x = (n // 2 for n in truth.shape)
         for east, north, flux in small_ms.sources:
             column, row = round(x - east / dirty.cell), round(y + north / dirty.cell)
             truth[row, column] = flux * dirty.pb[row, column]
-        residual = imager.residual(truth)
+        (residual,) = imager.residual(truth[None])
     assert dirty.data.shape == (128, 160)
     assert dirty.freq == 230e9
     assert_allclose(dirty.cell, 0.12, rtol=1e-9)
@@ -167,8 +167,8 @@ def test_dirty_image(small_ms):
 def test_measurement_set_is_only_read(small_ms):
     before = checksum(small_ms.path)
     with casa.VisibilityImager(small_ms.parameters | {"imagename": "x"}) as imager:
-        dirty = imager.dirty()
-        imager.residual(some_model(dirty.data.shape))
+        (dirty,) = imager.dirty()
+        imager.residual(some_model(dirty.data.shape)[None])
         imager.restore()
         imager.save_model()
     assert checksum(small_ms.path) == before
@@ -180,9 +180,9 @@ def test_save_model_as_tclean(small_ms, savemodel):
         shutil.copytree(small_ms.path, f"{name}.ms")
     parameters = small_ms.parameters | {"savemodel": savemodel}
     with casa.VisibilityImager(parameters | {"vis": "ours.ms", "imagename": "ours"}) as imager:
-        dirty = imager.dirty()
+        (dirty,) = imager.dirty()
         untouched = checksum("ours.ms")
-        imager.residual(some_model(dirty.data.shape))
+        imager.residual(some_model(dirty.data.shape)[None])
         imager.restore()
         assert checksum("ours.ms") == untouched
         imager.save_model()
@@ -213,30 +213,30 @@ def read_column(path, column):
 def test_restart_continues(small_ms):
     parameters = small_ms.parameters | {"imagename": "x"}
     with casa.VisibilityImager(parameters) as imager:
-        dirty = imager.dirty()
+        (dirty,) = imager.dirty()
         assert imager.model() is None
-        model = some_model(dirty.data.shape)
-        residual = imager.residual(model)
+        model = some_model(dirty.data.shape)[None]
+        (residual,) = imager.residual(model)
     with casa.VisibilityImager(parameters) as imager:
-        assert_array_equal(imager.dirty().data, residual)
+        assert_array_equal(imager.dirty()[0].data, residual)
         assert_array_equal(imager.model(), model.astype(np.float32))
     with casa.VisibilityImager(parameters | {"calcres": False, "calcpsf": False}) as imager:
-        assert_array_equal(imager.dirty().data, residual)
-        assert_array_equal(imager.residual(np.zeros_like(model)), dirty.data)
+        assert_array_equal(imager.dirty()[0].data, residual)
+        assert_array_equal(imager.residual(np.zeros_like(model))[0], dirty.data)
     for name in ("x_2", "x_3"):
         with casa.VisibilityImager(parameters | {"restart": False}) as imager:
             assert imager.imagename == name
-            assert_array_equal(imager.dirty().data, dirty.data)
+            assert_array_equal(imager.dirty()[0].data, dirty.data)
 
 
 def test_startmodel(small_ms):
     with casa.VisibilityImager(small_ms.parameters | {"imagename": "x"}) as imager:
-        residual = imager.residual(some_model(imager.dirty().data.shape))
+        (residual,) = imager.residual(some_model(imager.dirty()[0].data.shape)[None])
     parameters = small_ms.parameters | {"imagename": "y", "startmodel": "x.model"}
     with casa.VisibilityImager(parameters) as imager:
-        assert_array_equal(imager.dirty().data, residual)
+        assert_array_equal(imager.dirty()[0].data, residual)
         imager.close()
-        assert_array_equal(imager.residual(imager.model()), residual)
+        assert_array_equal(imager.residual(imager.model())[0], residual)
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ def test_mask_is_tcleans(small_ms, parameters):
         imager.dirty()
         mask = imager.mask()
     tclean(imagename="theirs", niter=1, **parameters)
-    assert_array_equal(mask.T, pixels("theirs.mask")[:, :, 0, 0])
+    assert_array_equal(mask[0].T, pixels("theirs.mask")[:, :, 0, 0])
     assert header("ours.mask") == header("theirs.mask")
     assert not os.path.exists("ours.work.temp")
 
@@ -263,7 +263,7 @@ def test_several_measurement_sets(small_ms):
     shutil.copytree(small_ms.path, "copy.ms")
     parameters = small_ms.parameters | {"vis": [small_ms.path, "copy.ms"], "scan": ["1", ""]}
     with casa.VisibilityImager(parameters | {"imagename": "ours"}) as imager:
-        dirty = imager.dirty()
+        (dirty,) = imager.dirty()
     tclean(imagename="theirs", **parameters)
     assert_array_equal(dirty.data, pixels("theirs.residual")[:, :, 0, 0].T)
 
@@ -305,7 +305,7 @@ WRONG = {
     "oblong": ({"cell": ["1arcsec", "2arcsec"]}, ValueError, "cell must be .* pixels square"),
     "cell's unit": ({"cell": "1Jy"}, ValueError, "cell must be a positive angle .* got '1Jy'"),
     "imsize": ({"imsize": [64, 64, 2]}, ValueError, "imsize must be one or two positive integers"),
-    "cube": ({"specmode": "cube"}, ValueError, "specmode must be 'mfs', got 'cube'"),
+    "mvc": ({"specmode": "mvc"}, ValueError, "specmode must be one of mfs, .*, got 'mvc'"),
     "stokes": ({"stokes": "IQUV"}, ValueError, "stokes must be a single plane .* got 'IQUV'"),
     "weighting": ({"weighting": "briggsbwtaper"}, ValueError, "weighting must not be"),
     "savemodel": ({"savemodel": "x"}, ValueError, "savemodel must be 'none', .* got 'x'"),
@@ -360,8 +360,8 @@ def test_mask_of_nothing(small_ms):
 def test_model_of_another_shape(small_ms):
     with casa.VisibilityImager(small_ms.parameters | {"imagename": "x"}) as imager:
         imager.dirty()
-        with pytest.raises(ValueError, match=r"must have the image's shape \(128, 160\)"):
-            imager.residual(np.zeros((160, 128)))
+        with pytest.raises(ValueError, match=r"must have the image's shape .* \(1, 128, 160\)"):
+            imager.residual(np.zeros((1, 160, 128)))
 
 
 def test_part_of_the_flags_is_enough(small_ms, flagged):
@@ -435,7 +435,7 @@ def test_wcs_of_the_products(small_ms):
         "phasecenter": "ICRS 10h00m28s -30d12m20s",
     }
     with casa.VisibilityImager(parameters) as imager:
-        dirty = imager.dirty()
+        (dirty,) = imager.dirty()
     tool = image()
     tool.open("x.residual")
     check_wcs(tool.coordsys().torecord())
@@ -469,12 +469,12 @@ def imaged(small_ms, tmp_path_factory):
     folder = tmp_path_factory.mktemp("imaged")
     name = str(folder / "seen")
     with casa.VisibilityImager(small_ms.parameters | {"imagename": name}) as imager:
-        dirty = imager.dirty()
+        (dirty,) = imager.dirty()
         for suffix in (".residual", ".psf", ".pb"):
             shutil.copytree(name + suffix, folder / f"in{suffix}")
             exportfits(str(folder / f"in{suffix}"), str(folder / f"in{suffix}.fits"))
             exportfits(str(folder / f"in{suffix}"), str(folder / f"two{suffix}.fits"), dropdeg=True)
-        residual = imager.residual(some_model(dirty.data.shape))
+        (residual,) = imager.residual(some_model(dirty.data.shape)[None])
         imager.restore(pbcor=True)
     return folder, dirty, residual
 
@@ -484,7 +484,7 @@ def test_images_give_the_same_dirty_image(imaged, form):
     folder, dirty, _ = imaged
     paths = [str(folder / form.format(part)) for part in ("residual", "psf", "pb")]
     with casa.ImageImager("x", *paths) as imager:
-        read = imager.dirty()
+        (read,) = imager.dirty()
     for name in ("data", "psf", "pb"):
         assert_array_equal(getattr(read, name), getattr(dirty, name))
     assert_allclose(
@@ -505,10 +505,10 @@ def test_image_products_are_tcleans(imaged):
     paths = [str(folder / f"in.{part}") for part in ("residual", "psf", "pb")]
     with casa.ImageImager("ours", *paths) as imager:
         imager.dirty()
-        ours = imager.residual(some_model(residual.shape))
+        (ours,) = imager.residual(some_model(residual.shape)[None])
         imager.restore(pbcor=True)
         assert imager.mask().all()
-        assert_array_equal(imager.model(), some_model(residual.shape).astype(np.float32))
+        assert_array_equal(imager.model()[0], some_model(residual.shape).astype(np.float32))
     for suffix in (".psf", ".pb", ".residual", ".model", ".image", ".image.pbcor"):
         mine, other = header("ours" + suffix), header(str(folder / "seen") + suffix)
         for head in (mine, other):
@@ -538,7 +538,7 @@ def test_residual_is_the_sum_over_sources(imaged):
         inside = (rows[:, None] >= 0) & (rows[:, None] < 128) & (columns >= 0) & (columns < 160)
         shifted = dirty.psf[rows.clip(0, 127)[:, None], columns.clip(0, 159)]
         expected -= model[y, x] * np.where(inside, shifted, 0)
-    assert_allclose(imager.residual(model), expected, atol=1e-8)
+    assert_allclose(imager.residual(model[None])[0], expected, atol=1e-8)
 
 
 def test_gaussian_stands_in_for_the_psf(imaged, monkeypatch):
@@ -547,7 +547,7 @@ def test_gaussian_stands_in_for_the_psf(imaged, monkeypatch):
     monkeypatch.setattr("casa_ddpm.casa.image_imager.log", lambda *words: said.append(words))
     image_with_beam(folder / "in.residual", "beam.im", dirty.beam)
     imager = casa.ImageImager("x", "beam.im")
-    read = imager.dirty()
+    (read,) = imager.dirty()
     assert "Its sidelobes are not known" in said[0][0] and said[0][1] == "WARN"
     assert read.psf[64, 80] == 1 and read.pb is None
     assert_allclose(read.psf.sum(), dirty.beam.area(dirty.cell), rtol=1e-4)
@@ -580,7 +580,7 @@ def nan(values):
 def test_millijansky_are_converted(imaged):
     folder, dirty, _ = imaged
     image_with_beam(folder / "in.residual", "m.im", change=lambda v: 1000 * v, unit="mJy/beam")
-    read = casa.ImageImager("x", "m.im", str(folder / "in.psf")).dirty()
+    read = casa.ImageImager("x", "m.im", str(folder / "in.psf")).dirty()[0]
     assert_allclose(read.data, dirty.data, rtol=1e-6)
 
 
@@ -588,7 +588,7 @@ def test_pixels_outside_the_primary_beam_may_be_nan(imaged):
     folder, dirty, _ = imaged
     image_with_beam(folder / "in.residual", "d.im", change=nan)
     image_with_beam(folder / "in.pb", "pb.im", change=lambda v: np.where(v < v[5, 5], np.nan, v))
-    read = casa.ImageImager("x", "d.im", str(folder / "in.psf"), "pb.im").dirty()
+    read = casa.ImageImager("x", "d.im", str(folder / "in.psf"), "pb.im").dirty()[0]
     assert read.data[4, 3] == 0 and read.pb[4, 3] == 0
     assert header("x.residual")["good"] == np.count_nonzero(read.pb) < dirty.data.size
 
@@ -598,11 +598,11 @@ def test_image_imager_continues_or_counts_up(imaged):
     paths = [str(folder / f"in.{part}") for part in ("residual", "psf")]
     imager = casa.ImageImager("x", *paths)
     imager.dirty()
-    residual = imager.residual(some_model(dirty.data.shape))
-    assert_allclose(casa.ImageImager("x", *paths).dirty().data, residual, atol=1e-8)
+    (residual,) = imager.residual(some_model(dirty.data.shape)[None])
+    assert_allclose(casa.ImageImager("x", *paths).dirty()[0].data, residual, atol=1e-8)
     again = casa.ImageImager("x", *paths, restart=False)
     assert again.imagename == "x_2"
-    assert_array_equal(again.dirty().data, dirty.data)
+    assert_array_equal(again.dirty()[0].data, dirty.data)
 
 
 WRONG_IMAGES = {
@@ -669,9 +669,9 @@ def make_wrong_images(source):
 def test_write_image(imaged):
     folder, dirty, _ = imaged
     template = str(folder / "in.residual")
-    data = np.arange(128 * 160, dtype=np.float32).reshape(128, 160)
+    data = np.arange(128 * 160, dtype=np.float32).reshape(1, 128, 160)
     casa.write_image("x.model.std", data, template, "Jy/pixel", Beam(2.0, 1.5, -30.0))
-    assert_array_equal(pixels("x.model.std")[:, :, 0, 0].T, data)
+    assert_array_equal(pixels("x.model.std")[:, :, 0, 0].T, data[0])
     ours, theirs = header("x.model.std"), header(template)
     assert ours["unit"] == "Jy/pixel"
     beam = ours["restoringbeam"]
@@ -682,18 +682,18 @@ def test_write_image(imaged):
     assert [line for line in history("x.model.std") if not line.startswith("Created")] == []
     with pytest.raises(FileExistsError, match="'x.model.std' exists and is not overwritten"):
         casa.write_image("x.model.std", data, template, "")
-    with pytest.raises(ValueError, match=r"data must have the image's shape \(128, 160\)"):
-        casa.write_image("y", data.T, template, "")
+    with pytest.raises(ValueError, match=r"data must have the image's shape .* \(1, 128, 160\)"):
+        casa.write_image("y", data.transpose(0, 2, 1), template, "")
 
 
 def test_write_samples(imaged):
     folder, dirty, _ = imaged
-    samples = np.random.default_rng(0).normal(size=(3, 128, 160)).astype(np.float32)
+    samples = np.random.default_rng(0).normal(size=(3, 1, 128, 160)).astype(np.float32)
     casa.write_samples("x.samples", samples, str(folder / "in.residual"))
     head = header("x.samples")
     assert head["shape"] == [160, 128, 1, 1, 3]
     assert head["axisnames"][-1] == "Realisation" and head["unit"] == "Jy/pixel"
-    assert_array_equal(pixels("x.samples")[:, :, 0, 0].T, samples)
+    assert_array_equal(pixels("x.samples")[:, :, 0, 0].T, samples[:, 0])
     with pytest.raises(FileExistsError, match="'x.samples' exists"):
         casa.write_samples("x.samples", samples, str(folder / "in.residual"))
 

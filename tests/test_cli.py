@@ -8,6 +8,7 @@ import pytest
 
 import casa_ddpm
 from casa_ddpm import arrays, cli
+from casa_ddpm.tasks import parameters
 
 
 @pytest.fixture
@@ -62,6 +63,14 @@ def test_clean_calls_the_task(called):
         "nsigma": 3,
         "seed": 7,
     }
+
+
+def test_every_parameter_of_the_task(called):
+    known = parameters.task().parameters
+    texts = {n: v if isinstance(v, str) else repr(v) for n, v in parameters.defaults().items()}
+    cli.main(["clean", *(f"{name}={text}" for name, text in texts.items())])
+    checked = {name: parameters.check(known[name], value) for name, value in called.items()}
+    assert checked == parameters.defaults()
 
 
 def test_value_with_equals_sign(called):
@@ -163,7 +172,7 @@ def test_version(capsys):
     assert capsys.readouterr().out == f"casa-ddpm {casa_ddpm.__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["clean", "demo", "arrays", "doctor"])
+@pytest.mark.parametrize("command", ["clean", "demo", "arrays", "register", "doctor"])
 def test_no_option_is_called_config(command):
     parser = cli._parser([command])
     options = parser._subparsers._group_actions[0].choices[command]._option_string_actions

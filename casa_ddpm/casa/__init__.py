@@ -15,6 +15,7 @@ from casa_ddpm.casa.image_imager import ImageImager  # noqa: E402
 from casa_ddpm.casa.imager import VisibilityImager  # noqa: E402
 from casa_ddpm.casa.images import (  # noqa: E402
     log,
+    next_name,
     products,
     read_dirty,
     read_plane,
@@ -22,6 +23,7 @@ from casa_ddpm.casa.images import (  # noqa: E402
     write_image,
     write_samples,
 )
+from casa_ddpm.casa.journal import unfinished  # noqa: E402
 from casa_ddpm.casa.parameters import tclean_defaults  # noqa: E402
 from casa_ddpm.casa.visibilities import check_data  # noqa: E402
 
@@ -30,10 +32,12 @@ __all__ = [
     "VisibilityImager",
     "check_data",
     "log",
+    "next_name",
     "products",
     "read_dirty",
     "read_plane",
     "tclean_defaults",
+    "unfinished",
     "write_components",
     "write_history",
     "write_image",

@@ -48,14 +48,17 @@ def square_cell(record: dict) -> float:
     return float(y)
 
 
-def frequency(record: dict) -> float | None:
-    """Frequency of the first channel [Hz] in a coordinate system's record; None without one."""
+def frequency(record: dict, channel: int = 0) -> float | None:
+    """Frequency of a channel [Hz] in a coordinate system's record; None without one."""
     for key, value in record.items():
         if key.startswith("spectral") and "wcs" in value:
             axis = value["wcs"]
-            return float(axis["crval"] - axis["crpix"] * axis["cdelt"] * axis["pc"])
+            return float(axis["crval"] + (channel - axis["crpix"]) * axis["cdelt"] * axis["pc"])
         if key.startswith("spectral"):
-            return float(value["tabular"]["crval"] if "tabular" in value else value["restfreq"])
+            table = value.get("tabular")
+            if table is None:
+                return float(value["restfreq"])
+            return float(np.interp(channel, table["pixelvalues"], table["worldvalues"]))
     return None
 
 

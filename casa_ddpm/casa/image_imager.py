@@ -12,7 +12,15 @@ from casatasks.private.imagerhelpers.imager_return_dict import ImagingDict
 from scipy.signal import fftconvolve
 
 from casa_ddpm.casa.coordinates import square_cell
-from casa_ddpm.casa.images import create, log, next_name, read_dirty, read_plane, write_plane
+from casa_ddpm.casa.images import (
+    create,
+    log,
+    next_name,
+    read_dirty,
+    read_plane,
+    read_planes,
+    write_planes,
+)
 from casa_ddpm.casa.inputs import (
     check_apart,
     check_grid,
@@ -111,47 +119,51 @@ class ImageImager:
     def close(self) -> None:
         """Nothing is held between the calls; there to be like `VisibilityImager`."""
 
-    def dirty(self) -> DirtyImage:
+    def dirty(self) -> list[DirtyImage | None]:
         """Write .psf, .residual and, if given, .pb with tclean's axes and headers.
 
         Returns
         -------
-        DirtyImage
-            data is the .residual: the dirty image, or what the .model that an
-            earlier run has left leaves of it (see `model`).
+        list of DirtyImage
+            One. Its data are the .residual: the dirty image, or what the .model
+            that an earlier run has left leaves of it (see `model`).
         """
+        model = self.model()
         self._write(".psf", self._psf, beam=self._beam)
         if self._pb is not None:
             self._write(".pb", self._pb, masked=True)
-        self._write(".residual", self._subtract(self.model()), masked=True)
-        dirty = read_dirty(self.imagename)
-        return dirty if self._source.has_frequency else dataclasses.replace(dirty, freq=None)
+        residual = self._data if model is None else self._subtract(model[0])
+        self._write(".residual", residual, masked=True)
+        planes = read_dirty(self.imagename)
+        if self._source.has_frequency:
+            return planes
+        return [plane and dataclasses.replace(plane, freq=None) for plane in planes]
 
     def model(self) -> np.ndarray | None:
-        """The .model on disk, shape (ny, nx) [Jy/pixel]; None where there is none."""
+        """The .model on disk, shape (1, ny, nx) [Jy/pixel]; None where there is none."""
         path = self.imagename + ".model"
-        return read_plane(path) if os.path.isdir(path) else None
+        return read_planes(path) if os.path.isdir(path) else None
 
     def residual(self, model: np.ndarray) -> np.ndarray:
         """Subtract a model, convolved with the PSF, from the dirty image.
 
         Parameters
         ----------
-        model : ndarray, shape (ny, nx)
+        model : ndarray, shape (1, ny, nx)
             Apparent sky [Jy/pixel]; becomes the .model.
 
         Returns
         -------
-        ndarray, shape (ny, nx)
+        ndarray, shape (1, ny, nx)
             The new .residual [Jy/beam].
         """
-        if np.shape(model) != self._data.shape:
+        if np.shape(model) != (1, *self._data.shape):
             raise ValueError(
-                f"model must have the image's shape {self._data.shape}, got {np.shape(model)}"
+                f"model must have the shape {(1, *self._data.shape)}, got {np.shape(model)}"
             )
-        self._write(".model", model, "Jy/pixel")
-        write_plane(self.imagename + ".residual", self._subtract(model))
-        return read_plane(self.imagename + ".residual")
+        self._write(".model", model[0], "Jy/pixel")
+        write_planes(self.imagename + ".residual", self._subtract(model[0])[None])
+        return read_planes(self.imagename + ".residual")
 
     def restore(self, pbcor: bool = False) -> None:
         """Write .image, the model convolved with the clean beam plus the residual.
@@ -165,7 +177,7 @@ class ImageImager:
         restored = read_plane(self.imagename + ".residual")
         model = self.model()
         if model is not None:
-            restored = restored + convolve(model, self._gaussian())
+            restored = restored + convolve(model[0], self._gaussian())
         self._write(".image", restored, "Jy/beam", self._beam, masked=True)
         if not pbcor:
             return
@@ -180,11 +192,11 @@ class ImageImager:
 
         Returns
         -------
-        ndarray of bool, shape (ny, nx)
+        ndarray of bool, shape (1, ny, nx)
         """
         mask = np.ones(self._data.shape, bool) if self._field is None else self._field
         self._write(".mask", mask)
-        return mask
+        return mask[None]
 
     def summary(self) -> dict:
         """tclean's dict with nothing done."""
@@ -193,8 +205,8 @@ class ImageImager:
     def save_model(self) -> None:
         """There are no visibilities to predict; there to be like `VisibilityImager`."""
 
-    def _subtract(self, model: np.ndarray | None) -> np.ndarray:
-        return self._data if model is None else self._data - convolve(model, self._psf)
+    def _subtract(self, model: np.ndarray) -> np.ndarray:
+        return self._data - convolve(model, self._psf)
 
     def _gaussian(self) -> np.ndarray:
         """The clean beam, peak 1, on the image's pixels, shape (ny, nx)."""

@@ -20,9 +20,9 @@ from casa_ddpm.casa.images import (
     next_name,
     opened,
     read_dirty,
-    read_plane,
+    read_planes,
     write_image,
-    write_plane,
+    write_planes,
 )
 from casa_ddpm.casa.parameters import (
     NO_CLEAN,
@@ -40,7 +40,7 @@ class VisibilityImager:
 
     The data selection, weighting, gridding, normalisation and restoration are
     tclean's for the same parameters, and so are the products. The images are
-    those of one plane (specmode 'mfs').
+    of one plane (specmode 'mfs') or of a plane for each channel ('cube', 'cubedata').
 
     Parameters
     ----------
@@ -79,6 +79,7 @@ class VisibilityImager:
         check_data(self.parameters)
         for path in falls_back(self.parameters):
             log(f"{path} has no CORRECTED_DATA: its DATA are imaged", "WARN")
+        self.only_dirty = self.parameters["niter"] == 0
         self._imager: PySynthesisImager | None = None
         self._settings = imager_settings(self.parameters | NO_CLEAN | {"savemodel": "none"})
         self.imagename: str = self.parameters["imagename"]
@@ -108,16 +109,18 @@ class VisibilityImager:
         if self._imager is not None:
             imager, self._imager = self._imager, None
             imager.deleteTools()
+            # CASA's scratch for an automatic mask, which it needs until then
+            shutil.rmtree(self.imagename + ".work.temp", ignore_errors=True)
 
-    def dirty(self) -> DirtyImage:
+    def dirty(self) -> list[DirtyImage | None]:
         """Make .psf, .pb, .sumwt and .residual as ``tclean(niter=0)`` does.
 
         Returns
         -------
-        DirtyImage
-            data is the .residual: the dirty image, or, where `startmodel` or a
-            .model on disk continues an earlier run, what that model leaves of
-            it (see `model`).
+        list of DirtyImage
+            One for each channel, None where it has no data. Their data are the
+            .residual: the dirty image, or, where `startmodel` or a .model on disk
+            continues an earlier run, what that model leaves of it (see `model`).
         """
         imager = self._open()
         if self.parameters["calcpsf"]:
@@ -129,34 +132,38 @@ class VisibilityImager:
             imager.checkPB()
         if self.parameters["calcres"]:
             imager.runMajorCycle(isCleanCycle=False)
-        return read_dirty(self.imagename)
+        # calcres=False can ask for the PSF alone
+        return read_dirty(self.imagename) if self._has_residual() else []
 
     def model(self) -> np.ndarray | None:
-        """The .model on disk, shape (ny, nx) [Jy/pixel]; None where there is none."""
+        """The .model on disk, shape (nplane, ny, nx) [Jy/pixel]; None where there is none."""
         path = self.imagename + ".model"
-        return read_plane(path) if os.path.isdir(path) else None
+        return read_planes(path) if os.path.isdir(path) else None
 
     def residual(self, model: np.ndarray) -> np.ndarray:
         """Major cycle: subtract a model from the visibilities and image what is left.
 
         Parameters
         ----------
-        model : ndarray, shape (ny, nx)
+        model : ndarray, shape (nplane, ny, nx)
             Apparent sky [Jy/pixel]; becomes the .model.
 
         Returns
         -------
-        ndarray, shape (ny, nx)
+        ndarray, shape (nplane, ny, nx)
             The new .residual [Jy/beam].
         """
         imager = self._open()
         path = self.imagename + ".model"
         if os.path.isdir(path):
-            write_plane(path, model)
+            write_planes(path, model)
         else:
             write_image(path, model, self.imagename + ".residual", "Jy/pixel", masked=False)
+            with opened(path) as tool:
+                weighted = os.path.isdir(self.imagename + ".weight")
+                tool.setmiscinfo(tool.miscinfo() | {"useweightimage": weighted})
         imager.runMajorCycle()
-        return read_plane(self.imagename + ".residual")
+        return read_planes(self.imagename + ".residual")
 
     def restore(self, pbcor: bool = False) -> None:
         """Write .image, the model convolved with the clean beam plus the residual.
@@ -166,6 +173,8 @@ class VisibilityImager:
         pbcor : bool
             Also write .image.pbcor, divided by the primary beam.
         """
+        if not self._has_residual():
+            return
         imager = self._open()
         imager.restoreImages()
         if pbcor:
@@ -176,7 +185,7 @@ class VisibilityImager:
 
         Returns
         -------
-        ndarray of bool, shape (ny, nx)
+        ndarray of bool, shape (nplane, ny, nx)
             True where sources are looked for.
         """
         deconvolver = self._open().SDtools[0]
@@ -186,8 +195,9 @@ class VisibilityImager:
         except RuntimeError as error:
             mask = self.parameters["mask"]
             raise ValueError(f"mask={mask!r} is refused by CASA: {error}") from error
-        shutil.rmtree(self.imagename + ".work.temp", ignore_errors=True)
-        mask = read_plane(self.imagename + ".mask") > 0.5
+        # From now on the mask is the one on disk: CASA does not take both.
+        self._settings["mask"] = ""
+        mask = read_planes(self.imagename + ".mask") > 0.5
         if self.parameters["usemask"] == "user" and not mask.any():
             raise ValueError(f"mask={self.parameters['mask']!r} must leave some of the image")
         return mask
@@ -228,6 +238,9 @@ class VisibilityImager:
             self._settings["startmodel"] = ""
         return self._imager
 
+    def _has_residual(self) -> bool:
+        return os.path.isdir(self.imagename + ".residual")
+
     def _mosaic(self) -> bool:
         return "mosaic" in self.parameters["gridder"]
 
@@ -258,7 +271,8 @@ class VisibilityImager:
         """What an earlier run has left must fit, since tclean (and so this) would go on with it."""
         for switch, suffix in (("calcpsf", ".psf"), ("calcres", ".residual")):
             path = self.imagename + suffix
-            if not self.parameters[switch] and not os.path.isdir(path):
+            only_psf = switch == "calcres" and self.parameters["calcpsf"] and self.only_dirty
+            if not self.parameters[switch] and not os.path.isdir(path) and not only_psf:
                 raise FileNotFoundError(f"{switch}=False needs {path!r}, which does not exist")
         size = np.broadcast_to(self.parameters["imsize"], 2)
         for path in (self.imagename + suffix for suffix in (".psf", ".residual", ".model")):

@@ -49,20 +49,26 @@ def log(message: str, priority: str = "INFO", origin: str = "ddpmclean") -> None
 
 def read_plane(path: str) -> np.ndarray:
     """The only plane of an image, shape (ny, nx), float32; pixels that are not numbers are 0."""
+    planes = read_planes(path)
+    if len(planes) != 1:
+        raise ValueError(f"{path} must have a single plane, got {len(planes)}")
+    return planes[0]
+
+
+def read_planes(path: str) -> np.ndarray:
+    """All planes of an image, shape (nplane, ny, nx), float32; what is not a number is 0."""
     with opened(path) as tool:
-        return _plane(tool)
+        return _planes(tool)
 
 
-def write_plane(path: str, data: np.ndarray) -> None:
-    """Replace the pixels of a one-plane image by `data`, shape (ny, nx)."""
+def write_planes(path: str, data: np.ndarray) -> None:
+    """Replace the pixels of an image by `data`, shape (nplane, ny, nx)."""
     with opened(path) as tool:
-        shape = tool.shape()
-        _check_shape("data", data, shape)
-        tool.putchunk(np.reshape(np.asarray(data, float).T, shape))
+        tool.putchunk(_pixels("data", data, tool.shape()))
 
 
-def read_dirty(imagename: str) -> DirtyImage:
-    """The dirty image of the products .residual, .psf and, if there is one, .pb.
+def read_dirty(imagename: str) -> list[DirtyImage | None]:
+    """The dirty images of the products .residual, .psf and, if there is one, .pb.
 
     Parameters
     ----------
@@ -71,37 +77,51 @@ def read_dirty(imagename: str) -> DirtyImage:
 
     Returns
     -------
-    DirtyImage
-        pb is 0 where CASA masks it.
+    list of DirtyImage
+        One for each channel, None where it has no data. pb is 0 where CASA masks it.
     """
     pb = imagename + ".pb"
     with opened(imagename + ".psf") as tool:
-        psf, beam = _plane(tool), read_beam(tool)
-    if beam is None:
-        raise ValueError(f"{imagename}.psf must have a restoring beam, CASA could not fit one")
+        psfs, beams = _planes(tool), read_beams(tool)
     with opened(imagename + ".residual") as tool:
-        data, record = _plane(tool), tool.coordsys().torecord()
-    return DirtyImage(
-        data=data,
-        psf=psf,
-        beam=beam,
-        cell=square_cell(record),
-        pb=_primary_beam(pb) if os.path.isdir(pb) else None,
-        freq=frequency(record),
-        wcs=celestial_wcs(record),
-    )
+        data, record = _planes(tool), tool.coordsys().torecord()
+    beyond = _primary_beam(pb) if os.path.isdir(pb) else None
+    wcs, cell = celestial_wcs(record), square_cell(record)
+    if psfs[0].any() and len(psfs) == 1 and beams[0] is None:
+        raise ValueError(f"{imagename}.psf must have a restoring beam, CASA could not fit one")
+    return [
+        DirtyImage(
+            data=data[k],
+            psf=psfs[k],
+            beam=beam,
+            cell=cell,
+            # pblimit=-1 has CASA write a primary beam of zeros: none
+            pb=None if beyond is None or not beyond[k].any() else beyond[k],
+            freq=frequency(record, k),
+            wcs=wcs,
+        )
+        if beam is not None and psfs[k].any()
+        else None
+        for k, beam in enumerate(beams)
+    ]
 
 
-def read_beam(tool: image) -> Beam | None:
-    """Restoring beam of an open image; None where it has none."""
+def read_beams(tool: image) -> list[Beam | None]:
+    """Restoring beams of an open image's planes; None where there is none."""
+    nplane = int(np.prod(tool.shape()[2:]))
     beam = tool.restoringbeam()
-    if "beams" in beam:
-        beam = beam["beams"]["*0"]["*0"]
-    if not beam:
+    if "beams" not in beam:
+        return [_beam(beam)] * nplane
+    by_channel = beam["beams"]
+    return [_beam(by_channel[f"*{k}"]["*0"]) for k in range(beam["nChannels"])]
+
+
+def _beam(record: dict) -> Beam | None:
+    if not record or not record["major"]["value"] > 0:
         return None
     units = {"arcsec": 1.0, "arcmin": 60.0, "deg": 3600.0, "rad": ARCSEC_PER_RAD}
-    major, minor = (beam[k]["value"] * units[beam[k]["unit"]] for k in ("major", "minor"))
-    angle = beam["positionangle"]
+    major, minor = (record[k]["value"] * units[record[k]["unit"]] for k in ("major", "minor"))
+    angle = record["positionangle"]
     return Beam(major, minor, angle["value"] * units[angle["unit"]] / 3600)
 
 
@@ -163,15 +183,15 @@ def write_image(
     beam: Beam | None = None,
     masked: bool = True,
 ) -> None:
-    """Write a plane as a CASA image with the axes, coordinates and mask of a template.
+    """Write a CASA image with the axes, coordinates and mask of a template.
 
     Parameters
     ----------
     path : str
         New image; it must not exist.
-    data : ndarray, shape (ny, nx)
+    data : ndarray, shape (nplane, ny, nx)
     template : str
-        One-plane CASA image of the same shape.
+        CASA image of the same shape.
     unit : str
         Brightness unit, '' for none.
     beam : Beam, optional
@@ -183,8 +203,7 @@ def write_image(
         record, shape, info = source.coordsys().torecord(), source.shape(), source.miscinfo()
         has_mask = masked and bool(source.maskhandler("default")[0])
         mask = source.getchunk(getmask=True) if has_mask else None
-    _check_shape("data", data, shape)
-    pixels = np.reshape(data.T, shape)
+    pixels = _pixels("data", data, shape)
     create(path, record, pixels, unit, mask, beam, info, _objectname(template))
 
 
@@ -195,18 +214,17 @@ def write_samples(path: str, samples: np.ndarray, template: str) -> None:
     ----------
     path : str
         New image; it must not exist.
-    samples : ndarray, shape (n, ny, nx)
+    samples : ndarray, shape (nsample, nplane, ny, nx)
         Realisations [Jy/pixel].
     template : str
-        One-plane CASA image of the same shape.
+        CASA image of the same shape (nplane, ny, nx).
     """
     with opened(template) as source:
         csys, shape, info = source.coordsys(), source.shape(), source.miscinfo()
-    _check_shape("samples", samples[0], shape)
     csys.addcoordinate(linear=1)
     csys.setnames("Realisation", type="linear")
     csys.setunits("", type="linear", overwrite=True)
-    pixels = np.transpose(samples, (2, 1, 0)).reshape(*shape, -1)
+    pixels = np.stack([_pixels("samples", sample, shape) for sample in samples], -1)
     name = _objectname(template)
     create(path, csys.torecord(), pixels, "Jy/pixel", info=info, objectname=name)
 
@@ -243,7 +261,8 @@ def next_name(imagename: str) -> str:
     tclean's own code cuts the start off an absolute path.
     """
     folder, prefix = os.path.split(imagename)
-    pattern = re.compile(re.escape(prefix) + r"(?:_(\d+))?\.(?:image|residual|model|psf|sumwt)")
+    taken = r"(?:_(\d+))?\.(?:image|residual|model|psf|sumwt|unfinished)"
+    pattern = re.compile(re.escape(prefix) + taken)
     names = os.listdir(folder or ".") if os.path.isdir(folder or ".") else []
     numbers = [int(found[1] or 1) for found in map(pattern.fullmatch, names) if found]
     return f"{imagename}_{max(numbers) + 1}" if numbers else imagename
@@ -281,24 +300,25 @@ def is_image(path: str) -> bool:
         return False
 
 
-def _plane(tool: image) -> np.ndarray:
-    shape = [int(n) for n in tool.shape()]
-    if len(shape) < 2 or any(n != 1 for n in shape[2:]):
-        raise ValueError(f"{tool.name()} must have a single plane, got the shape {shape}")
-    plane = np.asarray(tool.getchunk(), np.float32).reshape(shape[:2]).T
-    return np.nan_to_num(plane, nan=0.0, posinf=0.0, neginf=0.0)
+def _planes(tool: image) -> np.ndarray:
+    pixels = np.asarray(tool.getchunk(), np.float32)
+    planes = pixels.reshape(*pixels.shape[:2], -1, order="F").T
+    return np.nan_to_num(planes, nan=0.0, posinf=0.0, neginf=0.0)
 
 
-def _check_shape(name: str, plane: np.ndarray, shape: np.ndarray) -> None:
-    """Check that a plane (ny, nx) fits a one-plane image of a shape (nx, ny, ...)."""
-    if np.shape(plane) != (shape[1], shape[0]) or np.prod(shape[2:]) != 1:
+def _pixels(name: str, planes: np.ndarray, shape: np.ndarray) -> np.ndarray:
+    """Planes (nplane, ny, nx) in the axes of an image of a shape (nx, ny, ...)."""
+    expected = (int(np.prod(shape[2:])), int(shape[1]), int(shape[0]))
+    if np.shape(planes) != expected:
         raise ValueError(
-            f"{name} must have the image's shape {tuple(map(int, shape[:2]))[::-1]} and one "
-            f"plane, got {np.shape(plane)} for an image of {list(map(int, shape))} pixels"
+            f"{name} must have the image's shape (nplane, ny, nx) {expected}, "
+            f"got {np.shape(planes)}"
         )
+    return np.asarray(planes, float).T.reshape(shape, order="F")
 
 
 def _primary_beam(path: str) -> np.ndarray:
     with opened(path) as tool:
         good = tool.getchunk(getmask=True)
-        return np.where(good.reshape(good.shape[:2]).T, _plane(tool), np.float32(0))
+        inside = good.reshape(*good.shape[:2], -1, order="F").T
+        return np.where(inside, _planes(tool), np.float32(0))

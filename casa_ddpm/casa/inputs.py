@@ -12,7 +12,7 @@ from astropy import units as u
 from casatools import image
 
 from casa_ddpm.casa.coordinates import square_cell
-from casa_ddpm.casa.images import opened, read_beam
+from casa_ddpm.casa.images import opened, read_beams
 from casa_ddpm.dirty import Beam
 
 
@@ -68,7 +68,7 @@ def read_input(name: str, path: str) -> InputImage:
                 data=arranged.getchunk()[:, :, 0, 0].T,
                 good=arranged.getchunk(getmask=True)[:, :, 0, 0].T,
                 record=arranged.coordsys().torecord(),
-                beam=read_beam(tool),
+                beam=read_beams(tool)[0],
                 unit=tool.brightnessunit(),
                 info=tool.miscinfo(),
                 has_frequency="Spectral" in tool.coordsys().axiscoordinatetypes(),

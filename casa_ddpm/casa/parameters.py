@@ -22,6 +22,8 @@ RENAMED = {
     "gain": "loopgain",
     "smallscalebias": "scalebias",
 }
+#: Spectral modes: one plane of all channels, or a plane for each.
+SPECMODES = ("mfs", "cont", "cube", "cubedata", "cubesource")
 #: CLEAN's minor cycle is not run; these make CASA set up nothing for it.
 NO_CLEAN = {"deconvolver": "hogbom", "niter": 0, "nmajor": -1, "interactive": False, "nterms": 1}
 
@@ -61,11 +63,11 @@ def check_parameters(parameters: dict) -> None:
     p = parameters
     if not isinstance(p["imagename"], str) or not os.path.basename(p["imagename"]):
         raise ValueError(f"imagename must be the prefix of a path, got {p['imagename']!r}")
-    if p["specmode"] not in ("mfs", "cont"):
-        raise ValueError(f"specmode must be 'mfs', got {p['specmode']!r}")
+    if p["specmode"] not in SPECMODES:
+        raise ValueError(f"specmode must be one of {', '.join(SPECMODES)}, got {p['specmode']!r}")
     if p["stokes"] in ("IV", "QU", "IQ", "UV", "IQUV", "RRLL", "XXYY"):
         raise ValueError(f"stokes must be a single plane such as 'I', got {p['stokes']!r}")
-    if p["weighting"] == "briggsbwtaper":
+    if p["weighting"] == "briggsbwtaper" and p["specmode"] in ("mfs", "cont"):
         raise ValueError("weighting must not be 'briggsbwtaper' where specmode is 'mfs'")
     if p["savemodel"] not in ("none", "virtual", "modelcolumn"):
         raise ValueError(
@@ -117,7 +119,9 @@ def imager_settings(parameters: dict) -> dict:
         All of tclean's parameters.
     """
     given = {RENAMED.get(name, name): value for name, value in parameters.items()}
-    given |= {"chanchunks": 1, "specmode": "mfs", "perchanweightdensity": False}
+    given["chanchunks"] = 1
+    if parameters["specmode"] in ("mfs", "cont"):
+        given |= {"specmode": "mfs", "perchanweightdensity": False}
     given["mosweight"] = given["mosweight"] and given["gridder"] in ("mosaic", "awp2")
     known = inspect.signature(ImagerParameters.__init__).parameters
     return {name: value for name, value in given.items() if name in known}

@@ -92,16 +92,23 @@ def _selection(parameters: dict, number: int, total: int) -> dict[str, str]:
 
 def _has_data(path: str, chosen: dict[str, str]) -> bool:
     """Whether the selection, which must not be empty, holds an unflagged visibility."""
+    with _selected(path, chosen) as tool:
+        if tool.nrow(selected=True) == 0:
+            raise ValueError(f"vis={path!r} must hold visibilities, it has no rows")
+        channels = tool.msselectedindices()["channel"] if "spw" in chosen else np.empty((0, 4), int)
+    return any(not flags.all() for flags in _flags(path, chosen, channels))
+
+
+@contextmanager
+def _selected(path: str, chosen: dict[str, str]) -> Iterator[ms]:
+    """CASA's ms tool on what is selected of a MeasurementSet."""
     tool = ms()
     try:
         tool.open(path)
         for name, value in chosen.items():
             if not tool.msselect({SELECTION[name]: value}):
                 raise ValueError(f"{name}={value!r} selects nothing of vis={path!r}{_reason(tool)}")
-        if tool.nrow(selected=True) == 0:
-            raise ValueError(f"vis={path!r} must hold visibilities, it has no rows")
-        channels = tool.msselectedindices()["channel"] if "spw" in chosen else np.empty((0, 4), int)
-        return any(not flags.all() for flags in _flags(tool, path, channels))
+        yield tool
     finally:
         tool.done()
 
@@ -115,32 +122,36 @@ def _reason(tool: ms) -> str:
     return ""
 
 
-def _flags(tool: ms, path: str, channels: np.ndarray) -> Iterator[np.ndarray]:
+def _flags(path: str, chosen: dict[str, str], channels: np.ndarray) -> Iterator[np.ndarray]:
     """Flags of the selected visibilities, some rows at a time.
 
     Parameters
     ----------
-    tool : ms
-        Open, with its selection made.
     path : str
         The MeasurementSet.
+    chosen : dict
+        The selection.
     channels : ndarray, shape (n, 4)
         Selected spectral window, first and last channel, step; none means all.
     """
     with _table(f"{path}/DATA_DESCRIPTION") as description:
         windows = description.getcol("SPECTRAL_WINDOW_ID")
     for identifier, window in enumerate(windows):
-        if not tool.selectinit(identifier):
-            continue
         ranges = [slice(a, b + 1, step) for w, a, b, step in channels if w == window]
-        tool.iterinit(maxrows=CHUNK, adddefaultsortcolumns=False)
-        more = tool.iterorigin()
-        while more:
-            rows = tool.getdata(["flag", "flag_row"])
-            flags = rows["flag"] | rows["flag_row"]
-            yield from (flags[:, r] for r in ranges) if len(channels) else (flags,)
-            more = tool.iternext()
-        tool.iterend()
+        if len(channels) and not ranges:
+            continue
+        # Selected anew each time: the tool narrows what it has selected before.
+        with _selected(path, chosen) as tool:
+            if not tool.selectinit(identifier):
+                continue
+            tool.iterinit(maxrows=CHUNK, adddefaultsortcolumns=False)
+            more = tool.iterorigin()
+            while more:
+                rows = tool.getdata(["flag", "flag_row"])
+                flags = rows["flag"] | rows["flag_row"]
+                yield from (flags[:, r] for r in ranges) if len(channels) else (flags,)
+                more = tool.iternext()
+            tool.iterend()
 
 
 @contextmanager

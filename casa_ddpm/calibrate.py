@@ -1,0 +1,174 @@
+"""``casa-ddpm calibrate``: a network's realisations against simulated fields of held-out seeds."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy import ndimage
+from tqdm import tqdm
+
+from casa_ddpm import calibration, checkpoint, fields, matching, simulator
+from casa_ddpm.dirty import FWHM, DirtyImage
+from casa_ddpm.peel import convolve
+from casa_ddpm.posterior import Sampling
+from casa_ddpm.reconstruction import Options, Reconstruction, reconstruct
+from casa_ddpm.sky import Components, render
+
+#: Simulated noise [Jy/beam] and beam [arcsec].
+NOISE, BEAM = 1.0, 1.0
+#: How far a detection may be from the truth [beam]; for extended sources a part of their width.
+RADIUS, PART = 0.6, 0.3
+#: Widest source whose flux and position are compared [beam].
+WIDEST = 3.0
+
+
+def simulate(index: int, settings: simulator.Settings, seed: int):
+    """A field of the calibration's own random stream.
+
+    Returns
+    -------
+    DirtyImage
+    major_cycle : callable
+        Knows the whole PSF.
+    components : Components
+        The truth, fluxes in units of NOISE and lengths in beams.
+    """
+    drawn = simulator.simulate([index], settings, seed, "calibration")
+    optics, components, data = drawn.optics[0], drawn.components[0], drawn.dirty[0].numpy()
+    dirty = fields.as_dirty(data, optics, BEAM / optics.scale, NOISE)
+
+    def major_cycle(model: np.ndarray) -> np.ndarray:
+        return dirty.data - convolve(torch.from_numpy(model), optics.psf).numpy()
+
+    return dirty, major_cycle, components
+
+
+def beams(dirty: DirtyImage, components: Components) -> np.ndarray:
+    """The true sky convolved with a round beam, at points a beam apart [noise]."""
+    scale = BEAM / dirty.cell
+    sky = render(components, 1.0, scale, len(dirty.data)).numpy()
+    return _sampled(sky, scale)
+
+
+def _sampled(sky: np.ndarray, scale: float) -> np.ndarray:
+    """Peak brightness of a sky that is convolved with a round beam, a beam apart."""
+    step = round(scale)
+    return sky[step::step, step::step] * np.pi / (4 * np.log(2)) * scale**2
+
+
+def score(found: Reconstruction, dirty: DirtyImage, components: Components, kernel: float) -> float:
+    """Continuous ranked probability score of the compressed brightness of every beam.
+
+    Gneiting & Raftery (2007, JASA 102, 359), eq. 21: least on average for the true
+    posterior, whatever it is.
+    """
+    scale = BEAM / dirty.cell
+    sigma = scale * np.sqrt(1 - kernel**2) / FWHM
+    truth = np.arcsinh(beams(dirty, components))
+    drawn = np.stack(
+        [_sampled(ndimage.gaussian_filter(s, sigma, mode="constant"), scale) for s in found.samples]
+    )
+    ordered = np.sort(np.arcsinh(drawn / NOISE), 0)
+    n = len(ordered)
+    weight = (2 * np.arange(1, n + 1) - n - 1) / (n * (n - 1))
+    spread = np.tensordot(weight, ordered, 1)
+    return float((np.abs(ordered - truth).mean(0) - spread).mean())
+
+
+def compare(sources, dirty: DirtyImage, components: Components) -> dict[str, np.ndarray]:
+    """Candidates of a field and how far they are from the truth; see `calibration.fit`."""
+    scale, centre = BEAM / dirty.cell, np.array([n // 2 for n in dirty.data.shape])
+    place = components.position * scale + centre
+    width = FWHM * np.sqrt(np.trace(components.covariance, axis1=1, axis2=2) / 2)
+    x, y = sources["x"].value, sources["y"].value
+    away = np.hypot(y[:, None] - place[:, 0], x[:, None] - place[:, 1]) / scale
+    true = (away < RADIUS + PART * width).any(1) if len(components) else np.zeros(len(x), bool)
+    flux = np.full(len(x), np.nan)
+    position = np.full((len(x), 2), np.nan)
+    # Structure of many components has no flux and place of its own to compare with.
+    single = np.bincount(components.source, minlength=1)[components.source] == 1
+    chosen = np.flatnonzero(single & (width < WIDEST))
+    rows, index = matching.match(x, y, place[chosen, 1], place[chosen, 0], RADIUS * scale)
+    error = components.flux[chosen[index]] * NOISE - sources["flux"].value[rows]
+    low, high = (
+        np.abs(sources[name].value - sources["flux"].value)[rows] for name in ("flux_lo", "flux_hi")
+    )
+    flux[rows] = error / np.maximum(np.where(error > 0, high, low), 1e-12)
+    position[rows, 0] = (place[chosen[index], 0] - y[rows]) * dirty.cell
+    position[rows, 1] = (place[chosen[index], 1] - x[rows]) * dirty.cell
+    position[:, 0] /= sources["dec_err"].value
+    position[:, 1] /= sources["ra_err"].value
+    return {
+        "share": np.asarray(sources["prob"], float),
+        "snr": np.asarray(sources["snr"], float),
+        "true": true,
+        "flux": flux,
+        "position": position,
+    }
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``casa-ddpm calibrate``."""
+    parser.add_argument("--network", required=True, help="checkpoint, shipped or from a path")
+    parser.add_argument("--out", required=True, help="file of the calibrated checkpoint")
+    parser.add_argument("--fields", type=int, default=100, help="fields (default: 100)")
+    parser.add_argument("--search", type=int, default=16, help="fields a temperature (default: 16)")
+    parser.add_argument(
+        "--temperatures", default="0.5,0.65,0.8,1", help="of the sampler (default: %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the fields (default: 0)")
+    parser.add_argument("--npix", type=int, default=128, help="image side (default: 128)")
+    parser.add_argument("--nsamples", type=int, default=20, help="realisations (default: 20)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Choose a temperature, fit the errors and the probability, write the checkpoint; returns 0.
+
+    Raises
+    ------
+    ValueError
+        If the network is unknown or a number is wrong.
+    FileExistsError
+        If the file exists.
+    """
+    out = Path(args.out)
+    if out.exists():
+        raise FileExistsError(f"out {args.out!r} exists and is not overwritten")
+    temperatures = [float(t) for t in args.temperatures.split(",")]
+    denoiser, settings = checkpoint.load(args.network)
+    settings = replace(settings, calibration={})
+    scores: dict[float, float] = {}
+    for temperature in temperatures if len(temperatures) > 1 else ():
+        checkpoint.save(out, denoiser, replace(settings, temperature=temperature))
+        scores[temperature] = float(np.mean([s for s, _ in _fields(args, args.search, settings)]))
+        print(f"temperature {temperature:g}: score {scores[temperature]:.5f}")
+    best = min(scores, key=lambda t: scores[t]) if scores else temperatures[0]
+    settings = replace(settings, temperature=best)
+    checkpoint.save(out, denoiser, settings)
+    parts = [c for _, c in _fields(args, args.fields, settings, start=args.search)]
+    candidates = {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
+    fitted = calibration.fit(candidates, args.nsamples)
+    account = {"fields": args.fields, "seed": args.seed, "scores": scores}
+    history = settings.history | {"calibration": account}
+    settings = replace(settings, calibration=fitted.stored(), history=history)
+    checkpoint.save(out, denoiser, settings)
+    print(json.dumps({"temperature": best} | fitted.stored()))
+    return 0
+
+
+def _fields(args: argparse.Namespace, number: int, settings: checkpoint.Settings, start: int = 0):
+    """Score and candidates of field after field."""
+    kind = simulator.Settings(npix=args.npix)
+    for i in tqdm(range(start, start + number), "fields"):
+        dirty, cycle, components = simulate(i, kind, args.seed)
+        sampling = Sampling(nsamples=args.nsamples, seed=i, device=args.device)
+        options = Options(network=args.out, nmajor=1, sampling=sampling)
+        found = reconstruct(dirty, options, cycle)
+        value = score(found, dirty, components, settings.kernel)
+        yield value, compare(found.sources, dirty, components)

@@ -1,0 +1,196 @@
+"""Recalibration: what a network's probabilities and errors have to be multiplied with.
+
+A network learns its posterior from a finite training, and says of some things that it is
+less sure, or surer, than it should be. On simulated fields of held-out seeds that shows,
+and what has been fitted there travels in its checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from scipy import optimize, special
+
+#: Edges of the S/N bins in which errors are compared with what they claim to be.
+EDGES = (0, 4, 5, 7, 10, 20, 50, np.inf)
+#: Fewest sources of a bin; smaller ones join the next.
+FEWEST = 40
+#: Share that a 68 % interval has to hold.
+ONE_SIGMA = 0.6827
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Factors of errors, and what a share of realisations means as a probability.
+
+    Parameters
+    ----------
+    prob : tuple of three floats
+        Offset, weight of the log-odds of the share and weight of the logarithm of the
+        expected S/N (S/N times share) in the log-odds that a candidate is a source.
+        The weights are not negative, so that more never means less.
+    snr : tuple of float
+        S/N at which the factors are known; between them they are interpolated in its
+        logarithm.
+    flux, position : tuple of float
+        Factors of the errors there.
+
+    Raises
+    ------
+    ValueError
+        If lengths differ, a weight is negative, or a factor is not positive.
+    """
+
+    prob: tuple[float, float, float]
+    snr: tuple[float, ...]
+    flux: tuple[float, ...]
+    position: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        for name in ("prob", "snr", "flux", "position"):
+            object.__setattr__(self, name, tuple(float(v) for v in getattr(self, name)))
+        if not len(self.snr) == len(self.flux) == len(self.position) > 0:
+            raise ValueError(
+                "snr, flux and position must be of one length, got "
+                f"{len(self.snr)}, {len(self.flux)} and {len(self.position)}"
+            )
+        if len(self.prob) != 3 or min(self.prob[1:]) < 0:
+            raise ValueError(f"prob must be an offset and two weights from 0, got {self.prob}")
+        for name in ("snr", "flux", "position"):
+            if not min(getattr(self, name)) > 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        if list(self.snr) != sorted(self.snr):
+            raise ValueError(f"snr must rise, got {self.snr}")
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> Calibration | None:
+        """What a checkpoint has stored; None where that is nothing."""
+        return cls(**stored) if stored else None
+
+    def stored(self) -> dict[str, list[float]]:
+        """As a checkpoint stores it."""
+        return {name: list(values) for name, values in asdict(self).items()}
+
+    def probability(self, share: np.ndarray, snr: np.ndarray, nsamples: int) -> np.ndarray:
+        """Probability that a candidate is a source.
+
+        Parameters
+        ----------
+        share : ndarray
+            Share of the realisations that hold it.
+        snr : ndarray
+            Its S/N in these.
+        nsamples : int
+            Number of realisations.
+        """
+        return special.expit(_features(share, snr, nsamples) @ np.array(self.prob))
+
+    def apply(self, sources, nsamples: int):
+        """A table of sources with recalibrated probability and errors.
+
+        Parameters
+        ----------
+        sources : QTable
+            As `sources.find_sources` returns it.
+        nsamples : int
+            Number of realisations behind it.
+
+        Returns
+        -------
+        QTable
+        """
+        table = sources.copy()
+        snr = np.asarray(table["snr"], float)
+        table["prob"] = self.probability(np.asarray(table["prob"]), snr, nsamples)
+        flux = self._at(snr, self.flux)
+        table["flux_lo"] = table["flux"] - flux * (table["flux"] - table["flux_lo"])
+        table["flux_hi"] = table["flux"] + flux * (table["flux_hi"] - table["flux"])
+        table["flux_err"] = flux * table["flux_err"]
+        for name in ("ra_err", "dec_err"):
+            table[name] = self._at(snr, self.position) * table[name]
+        return table
+
+    def _at(self, snr: np.ndarray, factors: tuple[float, ...]) -> np.ndarray:
+        return np.interp(np.log(np.maximum(snr, 1e-3)), np.log(self.snr), factors)
+
+
+def fit(candidates: Mapping[str, np.ndarray], nsamples: int) -> Calibration:
+    """Fit a calibration to candidates of which the truth is known.
+
+    Parameters
+    ----------
+    candidates : mapping of arrays, shape (n,)
+        share, snr : as for `Calibration.probability`.
+        true : whether it is a source.
+        flux : distance of the true flux from the measured one, over the error on that
+        side; NaN where the source has no true flux to compare with.
+        position : both coordinates' distances over their errors, shape (n, 2); NaN likewise.
+    nsamples : int
+        Number of realisations.
+
+    Returns
+    -------
+    Calibration
+
+    Raises
+    ------
+    ValueError
+        If there are too few sources to fit to.
+    """
+    known = np.isfinite(candidates["flux"])
+    if known.sum() < FEWEST or candidates["true"].all():
+        raise ValueError(
+            f"calibration must have at least {FEWEST} sources, and candidates that are none,"
+            f" got {int(known.sum())} and {int((~candidates['true']).sum())}"
+        )
+    snr, flux, position = [], [], []
+    for part in _bins(candidates["snr"][known]):
+        snr.append(float(np.median(candidates["snr"][known][part])))
+        flux.append(_spread(candidates["flux"][known][part]))
+        position.append(_spread(candidates["position"][known][part]))
+    prob = _logistic(
+        _features(candidates["share"], candidates["snr"], nsamples), candidates["true"]
+    )
+    return Calibration(prob, tuple(snr), tuple(flux), tuple(position))
+
+
+def _features(share: np.ndarray, snr: np.ndarray, nsamples: int) -> np.ndarray:
+    # The odds of a share that one more realisation of either kind would leave finite.
+    smoothed = (share * nsamples + 0.5) / (nsamples + 1)
+    expected = np.log(np.maximum(share * snr, 1e-3))
+    return np.stack([np.ones_like(smoothed), special.logit(smoothed), expected], -1)
+
+
+def _logistic(features: np.ndarray, true: np.ndarray) -> tuple[float, float, float]:
+    """Weights of a logistic regression, none but the offset's below 0."""
+    sign = np.where(true, 1.0, -1.0)
+
+    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
+        margin = sign * (features @ weights)
+        gradient = -(features * (sign * special.expit(-margin))[:, None]).sum(0)
+        return float(np.logaddexp(0, -margin).sum()), gradient
+
+    bounds = [(None, None), (0, None), (0, None)]
+    a, b, c = optimize.minimize(loss, np.zeros(3), jac=True, bounds=bounds, method="L-BFGS-B").x
+    return float(a), float(b), float(c)
+
+
+def _bins(snr: np.ndarray) -> list[np.ndarray]:
+    """Indices of the sources of each bin of S/N, none of fewer than FEWEST."""
+    groups: list[np.ndarray] = []
+    waiting = np.zeros(0, int)
+    for low, high in zip(EDGES[:-1], EDGES[1:], strict=True):
+        waiting = np.concatenate([waiting, np.flatnonzero((snr >= low) & (snr < high))])
+        if len(waiting) >= FEWEST:
+            groups.append(waiting)
+            waiting = np.zeros(0, int)
+    groups[-1] = np.concatenate([groups[-1], waiting])
+    return groups
+
+
+def _spread(errors: np.ndarray) -> float:
+    """Within how many of the claimed errors 68 % of them lie."""
+    return float(np.quantile(np.abs(errors), ONE_SIGMA))

@@ -1,0 +1,94 @@
+"""The products of ddpmclean beyond tclean's: images, catalogue, component list, picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from astropy.table import QTable
+
+from casa_ddpm import catalogue, checkpoint, picture
+from casa_ddpm.dirty import DirtyImage
+from casa_ddpm.reconstruction import Reconstruction
+
+#: What is written, in the order of docs. An earlier run's must be out of the way.
+SUFFIXES = (
+    ".model.std", ".prob", ".samples", ".cl", ".cat.ecsv", ".cat.fits", ".crtf", ".reg", ".png",
+)  # fmt: skip
+
+
+def write(
+    casa,
+    name: str,
+    planes: Sequence[DirtyImage | None],
+    found: Sequence[Reconstruction | None],
+    parameters: dict[str, Any],
+) -> QTable:
+    """Write all products of a run beyond tclean's.
+
+    Parameters
+    ----------
+    casa : module
+        `casa_ddpm.casa`.
+    name : str
+        Prefix of the products; name.residual exists.
+    planes : sequence of DirtyImage
+        One for each channel, None where it has no data.
+    found : sequence of Reconstruction
+        What was made of them.
+    parameters : dict
+        The task's.
+
+    Returns
+    -------
+    QTable
+        The sources of the component list.
+    """
+    template = name + ".residual"
+    casa.write_image(name + ".model.std", _cube(found, "std"), template, "Jy/pixel")
+    casa.write_image(name + ".prob", _cube(found, "prob"), template, "")
+    if parameters["savesamples"]:
+        shape = (parameters["nsamples"], *_shape(found))
+        samples = [np.zeros(shape, np.float32) if f is None else f.samples for f in found]
+        casa.write_samples(name + ".samples", np.stack(samples, 1), template)
+    table = _catalogue(planes, found, parameters)
+    catalogue.write(table, name)
+    # Outside of the primary beam there is no corrected flux.
+    chosen = table[(table["prob"] >= parameters["minprob"]) & np.isfinite(table["flux"])]
+    casa.write_components(name + ".cl", chosen)
+    _picture(name + ".png", planes, found, parameters)
+    return chosen
+
+
+def _shape(found: Sequence[Reconstruction | None]) -> tuple[int, ...]:
+    return next(f.model.shape for f in found if f is not None)
+
+
+def _cube(found: Sequence[Reconstruction | None], image: str) -> np.ndarray:
+    """An image of every channel, 0 where there are no data, shape (nplane, ny, nx)."""
+    shape = _shape(found)
+    return np.stack([np.zeros(shape) if f is None else getattr(f, image) for f in found])
+
+
+def _catalogue(planes, found, parameters: dict[str, Any]) -> QTable:
+    meta = {"network": checkpoint.digest(parameters["network"]), "seed": parameters["seed"]}
+    tables = {
+        k: catalogue.build(one.sources, plane, one.noise, meta=meta)
+        for k, (plane, one) in enumerate(zip(planes, found, strict=True))
+        if one is not None
+    }
+    return tables[0] if len(planes) == 1 else catalogue.join(tables)
+
+
+def _picture(path: str, planes, found, parameters: dict[str, Any]) -> None:
+    """The summary picture, of the brightest channel."""
+    peaks = [-np.inf if f is None else float(f.restored.max()) for f in found]
+    k = int(np.argmax(peaks))
+    dirty, one = planes[k], found[k]
+    picture.summary(
+        path, dirty=dirty, model=one.model, std=one.std, prob=one.prob,
+        residual=one.residual, restored=one.restored,
+        catalogue=catalogue.build(one.sources, dirty, one.noise), minprob=parameters["minprob"],
+        title="" if len(planes) == 1 else f"channel {k} of {len(planes)}",
+    )  # fmt: skip

@@ -1,0 +1,128 @@
+"""Recalibration: fitted factors against the errors they were made with."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.table import QTable
+from scipy.special import expit, logit
+
+from casa_ddpm.calibration import FEWEST, Calibration, fit
+
+PLAIN = Calibration((0.5, 1.0, 0.3), (3.0, 10.0), (2.0, 1.0), (1.5, 0.5))
+
+
+def candidates(n=4000, seed=0, narrow=2.0, far=3.0):
+    """Candidates whose errors are `narrow` times too small, and positions `far` times."""
+    rng = np.random.default_rng(seed)
+    snr = 10 ** rng.uniform(0.4, 1.6, n)
+    share = np.clip(rng.beta(0.6, 0.6, n).round(2), 0.05, 1)
+    odds = -1 + 0.7 * logit((20 * share + 0.5) / 21) + 1.5 * np.log(snr * share)
+    true = rng.random(n) < expit(odds)
+    flux, position = narrow * rng.normal(size=n), far * rng.normal(size=(n, 2))
+    flux[~true], position[~true] = np.nan, np.nan
+    return {"share": share, "snr": snr, "true": true, "flux": flux, "position": position}
+
+
+def sources():
+    return QTable(
+        {
+            "snr": [3.0, 10.0, 100.0],
+            "prob": [0.3, 1.0, 1.0],
+            "flux": [3, 10, 100] * u.Jy,
+            "flux_lo": [2, 9, 98] * u.Jy,
+            "flux_hi": [5, 11, 101] * u.Jy,
+            "flux_err": [1.5, 1, 1.5] * u.Jy,
+            "ra_err": [1, 1, 1] * u.arcsec,
+            "dec_err": [2, 2, 2] * u.arcsec,
+        }
+    )
+
+
+def test_fit_finds_what_the_errors_lack():
+    found = fit(candidates(), 20)
+    assert np.allclose(found.flux, 2, rtol=0.15)
+    assert np.allclose(found.position, 3, rtol=0.1)
+    assert len(found.snr) > 3 and found.snr[0] < 4 and found.snr[-1] > 20
+
+
+def test_fitted_probability_is_the_true_fraction():
+    """On candidates that it was not fitted to, in every tenth."""
+    found = fit(candidates(), 20)
+    other = candidates(20_000, seed=1)
+    prob = found.probability(other["share"], other["snr"], 20)
+    for low in np.arange(0, 1, 0.1):
+        part = (prob >= low) & (prob < low + 0.1)
+        if part.sum() > 200:
+            assert other["true"][part].mean() == pytest.approx(prob[part].mean(), abs=0.05)
+
+
+def test_probability_is_monotone():
+    share, snr = np.meshgrid(np.linspace(0, 1, 21), np.geomspace(0.1, 100, 30), indexing="ij")
+    prob = PLAIN.probability(share, snr, 20)
+    assert (np.diff(prob, axis=0) >= 0).all() and (np.diff(prob, axis=1) >= 0).all()
+    assert prob.min() >= 0 and prob.max() <= 1
+
+
+def test_weights_are_never_negative():
+    """Also where chance would have a higher share mean a lower probability."""
+    wrong = candidates()
+    wrong["true"] = np.random.default_rng(2).random(len(wrong["true"])) < 0.9 - 0.8 * wrong["share"]
+    found = fit(wrong, 20)
+    assert found.prob[1] >= 0 and found.prob[2] >= 0
+
+
+def test_apply():
+    table = sources()
+    found = PLAIN.apply(table, 20)
+    assert found["flux_lo"].value == pytest.approx([1, 9, 98])
+    assert found["flux_hi"].value == pytest.approx([7, 11, 101])
+    assert found["flux_err"].value == pytest.approx([3, 1, 1.5])
+    assert found["ra_err"].value == pytest.approx([1.5, 0.5, 0.5])
+    assert found["dec_err"].unit == u.arcsec and found["flux"].value.tolist() == [3, 10, 100]
+    expected = expit(0.5 + logit((20 * 0.3 + 0.5) / 21) + 0.3 * np.log(0.9))
+    assert found["prob"][0] == pytest.approx(expected)
+    assert table["prob"][0] == 0.3  # what was given stays
+
+
+def test_between_the_knots_the_logarithm_counts():
+    table = sources()
+    table["snr"][0] = np.sqrt(30)
+    assert PLAIN.apply(table, 20)["flux_err"][0].value == pytest.approx(1.5 * 1.5)
+
+
+def test_empty_table():
+    assert len(PLAIN.apply(sources()[:0], 20)) == 0
+
+
+def test_stored_form():
+    assert Calibration.of(PLAIN.stored()) == PLAIN
+    assert Calibration.of({}) is None
+
+
+def test_small_bins_join_the_next():
+    few = candidates(200)
+    found = fit(few, 20)
+    assert len(found.snr) <= np.isfinite(few["flux"]).sum() // FEWEST
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"flux": (1.0,)}, "snr, flux and position must be of one length, got 2, 1 and 2"),
+        ({"prob": (0, -1, 0)}, "prob must be an offset and two weights"),
+        ({"prob": (0, 1)}, "prob must be an offset and two weights"),
+        ({"position": (1, 0)}, "position must be positive"),
+        ({"snr": (10, 3)}, "snr must rise"),
+    ],
+)
+def test_refused(changes, text):
+    with pytest.raises(ValueError, match=text):
+        Calibration(**{**PLAIN.stored(), **changes})
+
+
+def test_too_little_to_fit():
+    few = candidates(30)
+    with pytest.raises(ValueError, match="calibration must have at least 40 sources"):
+        fit(few, 20)

@@ -1,0 +1,169 @@
+"""Fluxes and positions drawn by a sweep, against what the likelihood says in closed form."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from casa_ddpm.dirty import Beam
+from casa_ddpm.likelihood import Likelihood
+from casa_ddpm.psf import gaussian
+from casa_ddpm.sky import flux_density
+from casa_ddpm.sweep import ROUNDS, Sweep
+
+NPIX, BEAM, KERNEL = 64, 4.0, 2.0
+DRAWS = 600
+
+
+def flat(flux):
+    return np.ones_like(flux)
+
+
+@pytest.fixture(scope="module")
+def likelihood():
+    """A round Gaussian PSF of 4 pixels and noise of rms 1 with its autocorrelation."""
+    psf = gaussian(Beam(BEAM, BEAM, 0).covariance(1), NPIX).double()
+    return Likelihood(psf, 1.0, KERNEL)
+
+
+def drawn(*sources):
+    """Points (y, x, flux) as a network draws them."""
+    y, x = np.mgrid[:NPIX, :NPIX]
+    sigma2 = (KERNEL / 2.3548) ** 2
+    sky = np.zeros((NPIX, NPIX))
+    for row, column, flux in sources:
+        light = np.exp(-((y - row) ** 2 + (x - column) ** 2) / (2 * sigma2))
+        sky += flux * light / light.sum()
+    return sky
+
+
+def around(*places, radius=6):
+    """Regions about places, each pixel to the nearest."""
+    y, x = np.mgrid[:NPIX, :NPIX]
+    away = np.stack([np.hypot(y - row, x - column) for row, column in places])
+    return np.where(away.min(0) < radius, away.argmin(0) + 1, 0)
+
+
+def redraw(sky, regions, data, likelihood, prior=flat, least=1.0, draws=DRAWS):
+    """Skies after a sweep, shape (draws, ny, nx)."""
+    sweep = Sweep(regions, data, likelihood, least, prior)
+    white = np.random.default_rng(1).normal(size=(draws, ROUNDS, 3, NPIX, NPIX))
+    return np.stack([sweep.redraw(sky, noise) for noise in white])
+
+
+def fluxes(skies, regions, label=1):
+    return (skies * (regions == label)).sum((1, 2))
+
+
+def centroids(skies):
+    y, x = np.mgrid[:NPIX, :NPIX]
+    total = skies.sum((1, 2))
+    return (skies * y).sum((1, 2)) / total, (skies * x).sum((1, 2)) / total
+
+
+def noise(likelihood, seed):
+    white = torch.randn(likelihood.shape, generator=torch.Generator().manual_seed(seed))
+    return likelihood.correlated(white.double())[:NPIX, :NPIX]
+
+
+def test_flux_is_the_matched_filters_with_the_noise_of_a_point(likelihood):
+    """Whatever flux the realisation had: mean and width of the closed form."""
+    data = likelihood.predict(torch.from_numpy(drawn((32, 32, 20)))) + noise(likelihood, 3)
+    # For noise with the PSF as its autocorrelation the matched filter is the peak itself.
+    best = float(data[32, 32])
+    regions = around((32, 32))
+    for start in (14, 20, 31):
+        skies = redraw(drawn((32, 32, start)), regions, data, likelihood)
+        found = fluxes(skies, regions)
+        # Moving a source to where the data want it raises its flux a little.
+        assert found.mean() == pytest.approx(best, abs=0.25)
+        assert found.std() == pytest.approx(1, rel=0.12)
+
+
+def test_position_has_the_scatter_that_the_noise_allows(likelihood):
+    """0.425 beam / S/N along each axis (Condon 1997), about where the data have it."""
+    data = likelihood.predict(torch.from_numpy(drawn((32.3, 31.8, 20))))
+    skies = redraw(drawn((31.9, 32.1, 20)), around((32, 32)), data, likelihood)
+    for found, true in zip(centroids(skies), (32.3, 31.8), strict=True):
+        limit = 0.425 * BEAM / 20
+        assert found.mean() == pytest.approx(true, abs=4 * limit / np.sqrt(DRAWS) + 0.01)
+        assert found.std() == pytest.approx(limit, rel=0.12)
+
+
+def test_neighbours_are_told_apart(likelihood):
+    """Two sources 1.3 beams apart that a realisation has shared wrongly."""
+    places = (32, 29.4), (32, 34.6)
+    data = likelihood.predict(torch.from_numpy(drawn((*places[0], 30), (*places[1], 12))))
+    regions = around(*places)
+    skies = redraw(drawn((*places[0], 24), (*places[1], 18)), regions, data, likelihood, draws=100)
+    first, second = fluxes(skies, regions, 1), fluxes(skies, regions, 2)
+    assert (first + second).mean() == pytest.approx(42, abs=1.0)
+    assert abs(first.mean() - 30) < 3 and abs(second.mean() - 12) < 3
+
+
+def test_prior_takes_the_selection_bias_away(likelihood):
+    """The mean is that of likelihood times prior, integrated on a grid."""
+    data = likelihood.predict(torch.from_numpy(drawn((32, 32, 4))))
+    regions = around((32, 32))
+
+    def steep(flux):
+        return flux**-2.5
+
+    found = fluxes(redraw(drawn((32, 32, 4)), regions, data, likelihood, steep), regions)
+    grid = np.linspace(1, 10, 2000)
+    density = np.exp(-((grid - 4) ** 2) / 2) * steep(grid)
+    mean = (grid * density).sum() / density.sum()
+    deviation = np.sqrt(((grid - mean) ** 2 * density).sum() / density.sum())
+    assert found.mean() == pytest.approx(mean, abs=4 * deviation / np.sqrt(DRAWS) + 0.1)
+    assert found.std() == pytest.approx(deviation, rel=0.15)
+    assert mean < 3.5
+
+
+def test_extended_source_keeps_its_shape_and_gets_its_flux(likelihood):
+    """A box too large to be moved: one factor for all of it."""
+    y, x = np.mgrid[:NPIX, :NPIX]
+    ring = np.exp(-((np.hypot(y - 32, x - 32) - 16) ** 2) / 4)
+    ring *= 400 / ring.sum()
+    data = likelihood.predict(torch.from_numpy(ring))
+    regions = (ring > 1e-4).astype(int)
+    skies = redraw(0.7 * ring, regions, data, likelihood, draws=20)
+    found = fluxes(skies, regions)
+    assert found.mean() == pytest.approx(400, rel=0.02)
+    inside = skies[0][regions > 0]
+    assert np.ptp(inside / ring[regions > 0]) < 1e-6
+
+
+def test_what_is_not_held_stays(likelihood):
+    """Light below the least flux, and light outside of the regions."""
+    sky = drawn((32, 32, 0.5), (10, 50, 3))
+    data = torch.zeros(NPIX, NPIX, dtype=torch.float64)
+    (found,) = redraw(sky, around((32, 32)), data, likelihood, draws=1)
+    np.testing.assert_array_equal(found, sky)
+    (found,) = redraw(sky, np.zeros((NPIX, NPIX), int), data, likelihood, draws=1)
+    np.testing.assert_array_equal(found, sky)
+
+
+def test_a_source_does_not_depend_on_what_else_there_is(likelihood):
+    """Its random numbers are those of its place, not of its turn."""
+    far, near = (12, 12), (50, 50)
+    both = drawn((*far, 15), (*near, 15))
+    data = likelihood.predict(torch.from_numpy(both))
+    regions = around(far, near)
+    (one,) = redraw(both, regions, data, likelihood, draws=1)
+    (other,) = redraw(both, np.where(regions == 2, 1, 0), data, likelihood, draws=1)
+    np.testing.assert_allclose(one[regions == 2].sum(), other[regions == 2].sum(), rtol=1e-3)
+
+
+def test_density_is_that_of_the_fields():
+    """flux_density against a histogram of what fields are drawn with."""
+    from casa_ddpm.sky import _fluxes
+
+    rng = np.random.default_rng(0)
+    flux = np.concatenate([_fluxes(rng, 20) for _ in range(20_000)])
+    edges = np.array([0.5, 1, 2, 4, 8, 15, 30, 100, 300, 900])
+    counts, _ = np.histogram(flux, edges)
+    for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True):
+        grid = np.linspace(low, high, 4001)
+        share = np.trapezoid(flux_density(grid), grid)
+        assert count / len(flux) == pytest.approx(share, rel=0.06), (low, high)
