@@ -24,6 +24,11 @@ from casa_ddpm.psf import ellipse
 from casa_ddpm.scene import Scene
 from casa_ddpm.simulator import MOST_ELONGATED
 
+#: Residual peak from which it is structure and not noise, whatever the field [noise].
+_LEAST = 3.5
+#: Most major cycles for what a pass leaves above the noise.
+_ROUNDS = 4
+
 MajorCycle = Callable[[np.ndarray], np.ndarray]
 
 
@@ -102,9 +107,9 @@ class Reconstruction:
     noise : float
         Rms of the noise [Jy/beam].
     cycles : list of dict
-        Each pass's noise, residual peak within the clean mask and without it, and
-        rms [Jy/beam], model flux [Jy], pixels of the mask, seconds; `start` has the
-        same of the residual that the pass began with.
+        Each pass's noise, residual peak within the clean mask and without it, rms
+        and noise of what is left [Jy/beam], model flux [Jy], pixels of the mask and
+        seconds; `start` has the same of the residual that the pass began with.
     stop : {'threshold', 'noise', 'stalled', 'nmajor'}
         Why the cycles ended: residual below the threshold, residual is noise,
         residual no longer falls, as many as allowed.
@@ -303,6 +308,7 @@ def _passes(
         aggregate = scene.aggregate(scene.native(skies), options.aggregate)
         model = scene.fit(aggregate, data, sigma)
         residual = yield model
+        model, residual = yield from _leftover(scene, model, residual)
         account = {
             "noise": sigma,
             "seconds": time.monotonic() - started,
@@ -360,26 +366,61 @@ def _peel(scene: Scene, model: np.ndarray, residual: np.ndarray):
     return model, residual, peeled, rest, sigma
 
 
+def _leftover(scene: Scene, model: np.ndarray, residual: np.ndarray):
+    """Add to the model what still stands out of the residual, as a minor cycle would.
+
+    Structure that no realisation has drawn cannot be fitted, and the errors of a
+    bright source's calibration are no sky that a network could know.
+
+    Returns
+    -------
+    model, residual : ndarray
+    """
+    for _ in range(_ROUNDS):
+        if _is_noise(_state(model, residual, scene), scene):
+            break
+        peeled = scene.peel(residual, depth=_LEAST)[0] * scene.allowed
+        if not peeled.any():
+            break
+        before = residual[scene.valid].std()
+        richer = model + peeled
+        left = yield richer
+        if left[scene.valid].std() > 0.99 * before:
+            residual = yield model  # the imager's model is the last one it was given
+            break
+        model, residual = richer, left
+    return model, residual
+
+
 def _state(model: np.ndarray, residual: np.ndarray, scene: Scene) -> dict[str, float]:
     """What a model leaves, within the clean mask and anywhere."""
     return {
         "peak": float(np.abs(residual[scene.allowed]).max(initial=0)),
         "peaknomask": float(np.abs(residual[scene.valid]).max(initial=0)),
         "rms": float(residual[scene.valid].std()),
+        # Before the first pass sidelobes can pass for noise; what is left tells.
+        "left": noise.rms(residual, scene.valid),
         "modelflux": float(model.sum()),
     }
 
 
-def _finished(cycles: list[dict], options: Options, scene: Scene) -> str:
-    """Why to stop after the last of `cycles`, or '' to go on."""
-    peak, sigma, rms = (cycles[-1][name] for name in ("peak", "noise", "rms"))
-    if peak < options.threshold:
-        return "threshold"
+def _is_noise(state: dict, scene: Scene) -> bool:
+    """Whether a residual looks like noise alone."""
     # The highest of n independent Gaussian peaks is about sqrt(2 ln n); one more for its scatter.
     alone = np.sqrt(2 * np.log(max(2.0, scene.valid.sum() / scene.beam_area))) + 1
-    if peak < options.nsigma * sigma or (peak < alone * sigma and rms < 1.1 * sigma):
+    return state["peak"] < alone * state["left"] and state["rms"] < 1.1 * state["left"]
+
+
+def _finished(cycles: list[dict], options: Options, scene: Scene) -> str:
+    """Why to stop after the last of `cycles`, or '' to go on."""
+    last = cycles[-1]
+    if last["peak"] < options.threshold:
+        return "threshold"
+    # Noise that has fallen was sidelobes, and what is left may be as well.
+    settled = last["left"] > 0.9 * last["noise"]
+    if last["peak"] < options.nsigma * last["left"] or (settled and _is_noise(last, scene)):
         return "noise"
-    if len(cycles) > 1 and rms > 0.98 * cycles[-2]["rms"]:
+    if len(cycles) > 1 and last["rms"] > 0.98 * cycles[-2]["rms"]:
         return "stalled"
     return "nmajor" if len(cycles) == options.nmajor else ""
 

@@ -113,7 +113,7 @@ class Scene:
         """A model convolved with the clean beam [Jy/beam]."""
         return peel.convolve(torch.from_numpy(model), self.clean).numpy()
 
-    def peel(self, residual: np.ndarray, rounds: int = 6):
+    def peel(self, residual: np.ndarray, rounds: int = 6, depth: float = _DEPTH):
         """Peel to a few times the noise, which is measured anew as sidelobes go.
 
         Returns
@@ -125,12 +125,12 @@ class Scene:
         data, valid = torch.from_numpy(residual), torch.from_numpy(self.valid)
         rest, sigma = data, noise.rms(residual, self.valid)
         for _ in range(rounds):
-            if not (rest.abs() > _DEPTH * sigma)[valid].any():
+            if not (rest.abs() > depth * sigma)[valid].any():
                 break
             more, left = peel.hogbom(
                 rest[None],
                 self.psf[None],
-                torch.tensor([_DEPTH * sigma]),
+                torch.tensor([depth * sigma]),
                 iterations=3000,
                 where=valid,
             )

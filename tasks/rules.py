@@ -58,11 +58,6 @@ NOT_YET: tuple[tuple[Callable[[Values], bool], str, str], ...] = (
         "outlierfile={outlierfile!r}",
         "use outlierfile='' and an image large enough for the outlying sources",
     ),
-    (
-        lambda v: v["startmodel"] not in ("", [], [""]) and v["dirtyimage"] != "",
-        "startmodel={startmodel!r} beside dirtyimage",
-        "use startmodel='', or vis",
-    ),
 )
 
 #: Pixels on a side that CASA's gridding function needs at least.
@@ -309,12 +304,11 @@ def bandwidth_taper_without_npixels(values: Values) -> None:
 def named_files_exist(values: Values) -> None:
     """Find the start model, the user's masks and the voltage patterns; regions need no file."""
     masks = _as_list(values["mask"]) if values["usemask"] == "user" else []
-    wanted = {
-        "startmodel": _as_list(values["startmodel"]),
-        "mask": [name for name in masks if "[" not in name],
-        "vptable": [values["vptable"]],
-    }
-    for parameter, names in wanted.items() if not values["dirtyimage"] else ():
+    wanted = {"startmodel": _as_list(values["startmodel"])}
+    if not values["dirtyimage"]:
+        wanted["mask"] = [name for name in masks if "[" not in name]
+        wanted["vptable"] = [values["vptable"]]
+    for parameter, names in wanted.items():
         for name in filter(None, names):
             if not os.path.exists(str(name)):
                 raise ValueError(

@@ -125,9 +125,12 @@ def _jansky(threshold: float | str) -> float:
 
 def _imager(casa, p: dict[str, Any]):
     if p["dirtyimage"]:
+        start = (
+            p["startmodel"] if isinstance(p["startmodel"], str) else "".join(p["startmodel"][:1])
+        )
         return casa.ImageImager(
             p["imagename"], p["dirtyimage"], p["psfimage"], p["pbimage"],
-            abs(p["pblimit"]), p["restart"],
+            abs(p["pblimit"]), p["restart"], start,
         )  # fmt: skip
     return casa.VisibilityImager(p)
 

@@ -593,6 +593,24 @@ def test_pixels_outside_the_primary_beam_may_be_nan(imaged):
     assert header("x.residual")["good"] == np.count_nonzero(read.pb) < dirty.data.size
 
 
+def test_image_imager_starts_from_a_model(imaged):
+    """The dirty image less the model, and the model among the products."""
+    folder, dirty, _ = imaged
+    paths = [str(folder / f"in.{part}") for part in ("residual", "psf")]
+    first = casa.ImageImager("x", *paths)
+    first.dirty()
+    (residual,) = first.residual(some_model(dirty.data.shape)[None])
+    shutil.move("x.model", "start.model")
+    again = casa.ImageImager("y", *paths, startmodel="start.model")
+    assert_allclose(again.dirty()[0].data, residual, atol=1e-8)
+    assert_allclose(again.model()[0], some_model(dirty.data.shape), rtol=1e-6)
+    with pytest.raises(ValueError, match="startmodel='start.model' must not be given where 'y.mod"):
+        casa.ImageImager("y", *paths, startmodel="start.model")
+    with pytest.raises(ValueError, match="must be in Jy/pixel, got 'Jy/beam'"):
+        first.restore()
+        casa.ImageImager("z", *paths, startmodel="x.image")
+
+
 def test_image_imager_continues_or_counts_up(imaged):
     folder, dirty, _ = imaged
     paths = [str(folder / f"in.{part}") for part in ("residual", "psf")]

@@ -265,7 +265,7 @@ def test_wrong_type(folder, values, text):
         ({"outlierfile": "o.txt"}, "outlierfile='o.txt' is not supported yet"),
         (
             {"startmodel": "m.model", "dirtyimage": "dirty.fits", "vis": ""},
-            "startmodel='m.model' beside dirtyimage is not supported yet",
+            "startmodel must name an existing model .* 'm.model': not found",
         ),
         # numbers
         ({"nsamples": 0}, "nsamples must be at least 1, got 0"),

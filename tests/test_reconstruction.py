@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from casa_ddpm import DirtyImage, reconstruct, simulator, sky
+from casa_ddpm import DirtyImage, checkpoint, reconstruct, simulator, sky
 from casa_ddpm.arrays import load
 from casa_ddpm.fields import as_dirty
 from casa_ddpm.posterior import Sampling
-from casa_ddpm.reconstruction import Options, reconstruct_cube
+from casa_ddpm.reconstruction import Options, _leftover, reconstruct_cube
+from casa_ddpm.scene import Scene
 from casa_ddpm.uv import Observation
 
 NPIX = 96
@@ -252,3 +253,34 @@ def test_image_without_noise(points):
     _, dirty, _, _ = points
     with pytest.raises(ValueError, match="noise"):
         reconstruct(DirtyImage(np.zeros_like(dirty.data), dirty.psf, dirty.beam, dirty.cell))
+
+
+def leftover(dirty, cycle, model):
+    """What `_leftover` makes of a model's residual, and the models that it asked about."""
+    _, settings = checkpoint.load("default")
+    scene = Scene(dirty, settings, 8)
+    steps, asked = _leftover(scene, model, cycle(model)), []
+    try:
+        wanted = next(steps)
+        while True:
+            asked.append(wanted)
+            wanted = steps.send(cycle(wanted))
+    except StopIteration as end:
+        return end.value, asked
+
+
+def test_what_stands_out_of_the_residual_is_added(optics):
+    """A source that the network has not drawn at all ends in the model."""
+    dirty, cycle = observe(optics, sky.points(np.array([[2.0, 2.0]]), np.array([60.0])), 8)
+    (model, residual), asked = leftover(dirty, cycle, np.zeros_like(dirty.data))
+    assert model.sum() == pytest.approx(60 * NOISE, rel=0.15)
+    assert np.abs(residual).max() < 5.5 * NOISE
+    np.testing.assert_array_equal(residual, cycle(model))
+    assert len(asked) <= 4
+
+
+def test_noise_is_not_added(optics):
+    dirty, cycle = observe(optics, sky.points(np.zeros((0, 2)), np.zeros(0)), 9)
+    (model, residual), asked = leftover(dirty, cycle, np.zeros_like(dirty.data))
+    assert not asked and not model.any()
+    np.testing.assert_array_equal(residual, dirty.data)

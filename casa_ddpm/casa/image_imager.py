@@ -26,6 +26,7 @@ from casa_ddpm.casa.inputs import (
     check_grid,
     clean_beam,
     dirty_data,
+    model_data,
     psf_data,
     read_input,
 )
@@ -55,6 +56,8 @@ class ImageImager:
     restart : bool
         As in tclean: True continues from the .model of `imagename`, if there is
         one, and replaces its other images; False counts the name up.
+    startmodel : str
+        Model [Jy/pixel] to start from, of the same shape and cell.
 
     Attributes
     ----------
@@ -77,11 +80,17 @@ class ImageImager:
         pbimage: str = "",
         pblimit: float = 0.2,
         restart: bool = True,
+        startmodel: str = "",
     ) -> None:
         if not restart:
             imagename = next_name(imagename)
         self.imagename = imagename
-        paths = {"dirtyimage": dirtyimage, "psfimage": psfimage, "pbimage": pbimage}
+        paths = {
+            "dirtyimage": dirtyimage,
+            "psfimage": psfimage,
+            "pbimage": pbimage,
+            "startmodel": startmodel,
+        }
         given = {name: path for name, path in paths.items() if path or name == "dirtyimage"}
         for name, path in given.items():
             check_apart(imagename, name, path)
@@ -98,6 +107,13 @@ class ImageImager:
             self._field = pb.good & (self._pb > pblimit)
         self._data = dirty_data(self._source, self._field)
         self._psf = self._gaussian() if given_psf is None else given_psf
+        start = inputs.get("startmodel")
+        self._start = None if start is None else model_data(start)
+        if start is not None and os.path.isdir(imagename + ".model"):
+            raise ValueError(
+                f"{start.label} must not be given where {imagename + '.model'!r} exists, "
+                "which the run goes on from"
+            )
         if given_psf is None:
             log(
                 "No psfimage: a Gaussian of the header's beam stands in for the PSF. Its sidelobes "
@@ -128,6 +144,8 @@ class ImageImager:
             One. Its data are the .residual: the dirty image, or what the .model
             that an earlier run has left leaves of it (see `model`).
         """
+        if self._start is not None:
+            self._write(".model", self._start, "Jy/pixel")
         model = self.model()
         self._write(".psf", self._psf, beam=self._beam)
         if self._pb is not None:

@@ -175,3 +175,12 @@ def psf_data(psf: InputImage) -> np.ndarray:
             f"got {psf.data[peak]:.4g} at {peak[::-1]}"
         )
     return psf.data
+
+
+def model_data(model: InputImage) -> np.ndarray:
+    """A model to start from, shape (ny, nx) [Jy/pixel]."""
+    if model.unit not in ("Jy/pixel", ""):
+        raise ValueError(f"{model.label} must be in Jy/pixel, got {model.unit!r}")
+    if not np.isfinite(model.data).all():
+        raise ValueError(f"{model.label} must have no NaN pixels")
+    return model.data
