@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +121,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, help="file of the calibrated checkpoint")
     parser.add_argument("--fields", type=int, default=100, help="fields (default: 100)")
     parser.add_argument("--search", type=int, default=16, help="fields a temperature (default: 16)")
+    parser.add_argument("--check", type=int, default=40, help="fields to check it (default: 40)")
     parser.add_argument(
         "--temperatures", default="0.5,0.65,0.8,1", help="of the sampler (default: %(default)s)"
     )
@@ -125,10 +129,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--npix", type=int, default=128, help="image side (default: 128)")
     parser.add_argument("--nsamples", type=int, default=20, help="realisations (default: 20)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
+    parser.add_argument("--workers", type=int, default=0, help="processes; 0: this one alone")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Choose a temperature, fit the errors and the probability, write the checkpoint; returns 0.
+    """Choose a temperature, fit errors and probability, check them, write all; returns 0.
 
     Raises
     ------
@@ -143,32 +148,53 @@ def run(args: argparse.Namespace) -> int:
     temperatures = [float(t) for t in args.temperatures.split(",")]
     denoiser, settings = checkpoint.load(args.network)
     settings = replace(settings, calibration={})
+
+    def tried(new: checkpoint.Settings, first: int, number: int) -> tuple[float, dict]:
+        """Score and candidates of some fields."""
+        checkpoint.save(out, denoiser, new)
+        found = list(tqdm(_each(args, range(first, first + number)), "fields", number))
+        candidates = [c for _, c in found]
+        joined = {n: np.concatenate([c[n] for c in candidates]) for n in candidates[0]}
+        return float(np.mean([s for s, _ in found])), joined
+
     scores: dict[float, float] = {}
     for temperature in temperatures if len(temperatures) > 1 else ():
-        checkpoint.save(out, denoiser, replace(settings, temperature=temperature))
-        scores[temperature] = float(np.mean([s for s, _ in _fields(args, args.search, settings)]))
+        new = replace(settings, temperature=temperature)
+        scores[temperature], _ = tried(new, 0, args.search)
         print(f"temperature {temperature:g}: score {scores[temperature]:.5f}")
     best = min(scores, key=lambda t: scores[t]) if scores else temperatures[0]
     settings = replace(settings, temperature=best)
-    checkpoint.save(out, denoiser, settings)
-    parts = [c for _, c in _fields(args, args.fields, settings, start=args.search)]
-    candidates = {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
+    _, candidates = tried(settings, args.search, args.fields)
     fitted = calibration.fit(candidates, args.nsamples)
-    account = {"fields": args.fields, "seed": args.seed, "scores": scores}
-    history = settings.history | {"calibration": account}
-    settings = replace(settings, calibration=fitted.stored(), history=history)
+    account: dict = {"fields": args.fields, "seed": args.seed, "scores": scores}
+    settings = replace(settings, calibration=fitted.stored())
+    if args.check:
+        _, candidates = tried(settings, args.search + args.fields, args.check)
+        account["check"] = calibration.check(candidates)
+        print(json.dumps(account["check"], indent=1))
+    settings = replace(settings, history=settings.history | {"calibration": account})
     checkpoint.save(out, denoiser, settings)
     print(json.dumps({"temperature": best} | fitted.stored()))
     return 0
 
 
-def _fields(args: argparse.Namespace, number: int, settings: checkpoint.Settings, start: int = 0):
+def _each(args: argparse.Namespace, indices: range):
     """Score and candidates of field after field."""
-    kind = simulator.Settings(npix=args.npix)
-    for i in tqdm(range(start, start + number), "fields"):
-        dirty, cycle, components = simulate(i, kind, args.seed)
-        sampling = Sampling(nsamples=args.nsamples, seed=i, device=args.device)
-        options = Options(network=args.out, nmajor=1, sampling=sampling)
-        found = reconstruct(dirty, options, cycle)
-        value = score(found, dirty, components, settings.kernel)
-        yield value, compare(found.sources, dirty, components)
+    one = partial(_field, vars(args))
+    if not args.workers:
+        yield from map(one, indices)
+        return
+    with ProcessPoolExecutor(args.workers, get_context("spawn")) as executor:
+        yield from executor.map(one, indices)
+
+
+def _field(args: dict, index: int) -> tuple[float, dict[str, np.ndarray]]:
+    """Score and candidates of one field."""
+    if args["workers"]:
+        torch.set_num_threads(1)
+    dirty, cycle, components = simulate(index, simulator.Settings(args["npix"]), args["seed"])
+    sampling = Sampling(nsamples=args["nsamples"], seed=index, device=args["device"])
+    found = reconstruct(dirty, Options(network=args["out"], nmajor=1, sampling=sampling), cycle)
+    _, settings = checkpoint.load(args["out"])
+    value = score(found, dirty, components, settings.kernel)
+    return value, compare(found.sources, dirty, components)

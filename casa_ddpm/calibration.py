@@ -157,6 +157,44 @@ def fit(candidates: Mapping[str, np.ndarray], nsamples: int) -> Calibration:
     return Calibration(prob, tuple(snr), tuple(flux), tuple(position))
 
 
+def check(candidates: Mapping[str, np.ndarray]) -> dict[str, list[dict[str, float]]]:
+    """How well calibrated candidates keep their word.
+
+    Parameters
+    ----------
+    candidates : mapping of arrays
+        As for `fit`, of a calibrated network: share is the probability.
+
+    Returns
+    -------
+    dict
+        prob: for each tenth of the probability the candidates, their mean probability
+        and the fraction that are sources. errors: for each bin of S/N the sources, the
+        shares of fluxes and of positions within their 68 % intervals, and of fluxes
+        within twice that.
+    """
+    share, true = candidates["share"], candidates["true"]
+    prob = [
+        {"candidates": int(part.sum()), "prob": float(share[part].mean()), "true": float(fraction)}
+        for low in np.arange(10) / 10
+        if (part := (share > low) & (share <= low + 0.1)).any()
+        for fraction in [true[part].mean()]
+    ]
+    known = np.isfinite(candidates["flux"])
+    snr, flux, position = (candidates[name][known] for name in ("snr", "flux", "position"))
+    errors = [
+        {
+            "snr": float(np.median(snr[part])),
+            "sources": len(part),
+            "flux": float(np.mean(np.abs(flux[part]) < 1)),
+            "flux, twice": float(np.mean(np.abs(flux[part]) < 2)),
+            "position": float(np.mean(np.abs(position[part]) < 1)),
+        }
+        for part in (_bins(snr) if known.any() else [])
+    ]
+    return {"prob": prob, "errors": errors}
+
+
 def _features(share: np.ndarray, snr: np.ndarray, nsamples: int) -> np.ndarray:
     # The odds of a share that one more realisation of either kind would leave finite.
     smoothed = (share * nsamples + 0.5) / (nsamples + 1)
@@ -187,6 +225,8 @@ def _bins(snr: np.ndarray) -> list[np.ndarray]:
         if len(waiting) >= FEWEST:
             groups.append(waiting)
             waiting = np.zeros(0, int)
+    if not groups:
+        return [waiting]
     groups[-1] = np.concatenate([groups[-1], waiting])
     return groups
 

@@ -100,11 +100,14 @@ def test_command(tmp_path, monkeypatch):
     arguments = [
         "calibrate", "--network", "default", "--out", str(out), "--fields", "6", "--search", "1",
         "--temperatures", "0.7,1", "--npix", "64", "--nsamples", "4", "--seed", "4",
+        "--check", "2",
     ]  # fmt: skip
     assert cli.main(arguments) == 0
     before, after = checkpoint.load("default")[1], checkpoint.load(out)[1]
     assert after.temperature in (0.7, 1.0)
     assert isinstance(Calibration.of(after.calibration), Calibration)
-    assert set(after.history["calibration"]["scores"]) == {"0.7", "1.0"}
+    account = after.history["calibration"]
+    assert set(account["scores"]) == {"0.7", "1.0"}
+    assert sum(row["candidates"] for row in account["check"]["prob"]) > 0
     assert after.widths == before.widths and after.history["step"] == before.history["step"]
     assert cli.main(arguments) != 0  # nothing is overwritten

@@ -8,7 +8,7 @@ from astropy import units as u
 from astropy.table import QTable
 from scipy.special import expit, logit
 
-from casa_ddpm.calibration import FEWEST, Calibration, fit
+from casa_ddpm.calibration import FEWEST, Calibration, check, fit
 
 PLAIN = Calibration((0.5, 1.0, 0.3), (3.0, 10.0), (2.0, 1.0), (1.5, 0.5))
 
@@ -120,6 +120,26 @@ def test_small_bins_join_the_next():
 def test_refused(changes, text):
     with pytest.raises(ValueError, match=text):
         Calibration(**{**PLAIN.stored(), **changes})
+
+
+def test_check_tells_what_is_right_from_what_is_not():
+    """Probabilities and errors that are as they should be, and errors half as wide."""
+    rng = np.random.default_rng(5)
+    share = rng.random(20_000)
+    known = {"share": share, "true": rng.random(20_000) < share, "snr": np.full(20_000, 8.0)}
+    for width, expected in ((1, 0.683), (2, 0.383)):
+        errors = {
+            "flux": width * rng.normal(size=20_000),
+            "position": width * rng.normal(size=(20_000, 2)),
+        }
+        found = check(known | errors)
+        assert len(found["prob"]) == 10
+        for row in found["prob"]:
+            assert row["true"] == pytest.approx(row["prob"], abs=0.04)
+        (row,) = found["errors"]
+        assert row["flux"] == pytest.approx(expected, abs=0.02)
+        assert row["position"] == pytest.approx(expected, abs=0.02)
+    assert row["flux, twice"] == pytest.approx(0.683, abs=0.02)
 
 
 def test_too_little_to_fit():
