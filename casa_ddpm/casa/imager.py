@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from types import TracebackType
 
@@ -31,8 +32,32 @@ from casa_ddpm.casa.parameters import (
     normal,
     tclean_defaults,
 )
-from casa_ddpm.casa.visibilities import check_data, falls_back
+from casa_ddpm.casa.quantities import check_quantities
+from casa_ddpm.casa.regions import check_regions
+from casa_ddpm.casa.visibilities import check_data, falls_back, most_fields
 from casa_ddpm.dirty import DirtyImage
+
+#: What CASA says of a parameter that it refuses, where it does not name it.
+_ABOUT = {
+    "FTMachine": "gridder",
+    "Gridding": "gridder",
+    "Making PSF": "gridder",
+    "Weighting": "weighting",
+    "ephemeris": "phasecenter",
+    "calcChanFreqs": "width",
+    "matrix is singular": "width",
+    "Image shape is invalid": "nchan",
+    "making PSF": "gridder",
+}
+#: The head of a line in CASA's log: time, priority and, where it is given, the place in its source.
+_LOG_LINE = re.compile(
+    r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\s+[A-Z]+\d?\s+(\S*::\S+\s*(\(file [^)]*\))?)?"
+)
+#: Parameters that can leave no visibility with a weight on the image's grid.
+_WEIGHTS = (
+    "cell", "weighting", "robust", "noise", "npixels", "uvtaper", "specmode", "reffreq", "start",
+    "width", "psfphasecenter",
+)  # fmt: skip
 
 
 class VisibilityImager:
@@ -77,6 +102,8 @@ class VisibilityImager:
         self.parameters = normal(defaults | known)
         check_parameters(self.parameters)
         check_data(self.parameters)
+        check_quantities(self.parameters, most_fields(self.parameters))
+        check_regions(self.parameters)
         for path in falls_back(self.parameters):
             log(f"{path} has no CORRECTED_DATA: its DATA are imaged", "WARN")
         self.only_dirty = self.parameters["niter"] == 0
@@ -91,7 +118,7 @@ class VisibilityImager:
             self._check_products()
             self._open()
         except RuntimeError as error:
-            raise ValueError(f"CASA's imager refuses the parameters: {error}") from error
+            raise ValueError(self._refusal(error)) from error
 
     def __enter__(self) -> VisibilityImager:
         return self
@@ -124,7 +151,7 @@ class VisibilityImager:
         """
         imager = self._open()
         if self.parameters["calcpsf"]:
-            imager.makePSF()
+            self._make_psf(imager)
             if self.parameters["psfphasecenter"] != "" and self._mosaic():
                 imager = self._psf_elsewhere()
             imager.makePB()
@@ -133,7 +160,15 @@ class VisibilityImager:
         if self.parameters["calcres"]:
             imager.runMajorCycle(isCleanCycle=False)
         # calcres=False can ask for the PSF alone
-        return read_dirty(self.imagename) if self._has_residual() else []
+        if not self._has_residual():
+            return []
+        planes = read_dirty(self.imagename)
+        if not any(planes):
+            raise ValueError(
+                f"{self._weights()} must leave the visibilities some weight on the image's grid, "
+                "got a PSF that is zero throughout"
+            )
+        return planes
 
     def model(self) -> np.ndarray | None:
         """The .model on disk, shape (nplane, ny, nx) [Jy/pixel]; None where there is none."""
@@ -194,12 +229,16 @@ class VisibilityImager:
             deconvolver.setupmask()
         except RuntimeError as error:
             mask = self.parameters["mask"]
-            raise ValueError(f"mask={mask!r} is refused by CASA: {error}") from error
+            raise ValueError(f"mask={mask!r} is refused by CASA: {_words(error)}") from error
         # From now on the mask is the one on disk: CASA does not take both.
         self._settings["mask"] = ""
         mask = read_planes(self.imagename + ".mask") > 0.5
         if self.parameters["usemask"] == "user" and not mask.any():
-            raise ValueError(f"mask={self.parameters['mask']!r} must leave some of the image")
+            given = {name: self.parameters[name] for name in ("mask", "pbmask")}
+            raise ValueError(
+                f"mask={given['mask']!r} must lie within the image and above "
+                f"pbmask={given['pbmask']}, got a mask of no pixel of it"
+            )
         return mask
 
     def summary(self) -> dict:
@@ -237,6 +276,30 @@ class VisibilityImager:
             # From now on the model is the one on disk.
             self._settings["startmodel"] = ""
         return self._imager
+
+    def _make_psf(self, imager: PySynthesisImager) -> None:
+        try:
+            imager.makePSF()
+        except RuntimeError as error:
+            # some gridders meet a telescope that they do not know only here
+            raise ValueError(self._refusal(error)) from error
+
+    def _refusal(self, error: Exception) -> str:
+        """What CASA says of parameters that it refuses, in a line, with the parameter's name."""
+        words = _words(error)
+        for said, name in _ABOUT.items():
+            if said in words:
+                instead = "; use 'standard', 'wproject' or 'mosaic'" if name == "gridder" else ""
+                value = self.parameters[name]
+                return f"{name}={value!r} is refused by CASA's imager: {words}{instead}"
+        return f"CASA's imager refuses the parameters: {words}"
+
+    def _weights(self) -> str:
+        """The parameters behind the weights, those that were set."""
+        plain, p = tclean_defaults(), self.parameters
+        # as CASA's tools take them, which is how they are kept
+        plain |= {"uvtaper": [""], "cell": None}
+        return ", ".join(f"{n}={p[n]!r}" for n in _WEIGHTS if p[n] != plain[n] and p[n] != [])
 
     def _has_residual(self) -> bool:
         return os.path.isdir(self.imagename + ".residual")
@@ -284,3 +347,8 @@ class VisibilityImager:
                         f"imsize={size.tolist()} must be that of {path!r} on disk, "
                         f"{shape.tolist()}; take another imagename, or restart=False"
                     )
+
+
+def _words(error: Exception) -> str:
+    """What CASA says, in one line, without the time and the place in its source."""
+    return " ".join(_LOG_LINE.sub(" ", str(error)).split())

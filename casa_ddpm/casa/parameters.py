@@ -67,8 +67,6 @@ def check_parameters(parameters: dict) -> None:
         raise ValueError(f"specmode must be one of {', '.join(SPECMODES)}, got {p['specmode']!r}")
     if p["stokes"] in ("IV", "QU", "IQ", "UV", "IQUV", "RRLL", "XXYY"):
         raise ValueError(f"stokes must be a single plane such as 'I', got {p['stokes']!r}")
-    if p["weighting"] == "briggsbwtaper" and p["specmode"] in ("mfs", "cont"):
-        raise ValueError("weighting must not be 'briggsbwtaper' where specmode is 'mfs'")
     if p["savemodel"] not in ("none", "virtual", "modelcolumn"):
         raise ValueError(
             f"savemodel must be 'none', 'virtual' or 'modelcolumn', got {p['savemodel']!r}"

@@ -52,6 +52,16 @@ def check_data(parameters: dict) -> None:
         raise ValueError(f"vis={parameters['vis']!r} must hold data that are not all flagged")
 
 
+def most_fields(parameters: dict) -> int:
+    """The number of fields in that of the MeasurementSets which has most."""
+    paths = parameters["vis"] if isinstance(parameters["vis"], list) else [parameters["vis"]]
+    numbers = []
+    for path in paths:
+        with _table(f"{path}/FIELD") as fields:
+            numbers.append(int(fields.nrows()))
+    return max(numbers)
+
+
 def falls_back(parameters: dict) -> list[str]:
     """The MeasurementSets without the CORRECTED_DATA asked for, whose DATA are imaged instead."""
     paths = parameters["vis"] if isinstance(parameters["vis"], list) else [parameters["vis"]]
