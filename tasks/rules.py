@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,14 @@ AT_LEAST = {
     "batchsize": 0,
     "nchan": -1,
     "facets": 1,
+    "wprojplanes": -1,
+    "npixels": 0,
+    "growiterations": 0,
 }
+#: Bytes of a product's name without its suffix, for which file systems leave 255 in all.
+LONGEST = 230
+#: What CASA's whole numbers hold.
+LARGEST = 2**31 - 1
 
 #: Stokes planes that are never negative on the sky, as the network's prior has it.
 INTENSITIES = ("I", "pseudoI", "XX", "YY", "RR", "LL")
@@ -49,6 +57,11 @@ NOT_YET: tuple[tuple[Callable[[Values], bool], str, str], ...] = (
         "use one of {intensities}, or tclean",
     ),
     (
+        lambda v: v["gridder"] == "imagemosaic" and not v["dirtyimage"],
+        "gridder='imagemosaic'",
+        "use gridder='mosaic'",
+    ),
+    (
         lambda v: v["interactive"],
         "interactive=True",
         "use interactive=False",
@@ -60,10 +73,19 @@ NOT_YET: tuple[tuple[Callable[[Values], bool], str, str], ...] = (
     ),
 )
 
+#: Beams over which CASA can smooth an image for its automatic mask in some reasonable time.
+MOST_BEAMS = 100
+#: Planes of w for which CASA can hold convolution functions; with many more it crashes.
+MOST_PLANES = 4096
+#: Images that a run writes at least: PSF, residual, model and image, with 4 bytes for a pixel.
+IMAGES = 4
 #: Pixels on a side that CASA's gridding function needs at least.
 LEAST_SIZE = 10
-#: What images may be normalised to; tclean's XML does not say.
+#: What images may be normalised to; tclean's XML does not say, nor for the next three.
 NORMTYPES = ("flatnoise", "flatsky", "pbsquare")
+FRAMES = ("LSRK", "LSRD", "BARY", "GEO", "TOPO", "GALACTO", "LGROUP", "CMB", "REST", "SOURCE")
+VELOCITIES = ("radio", "optical", "z", "ratio", "beta", "gamma", "relativistic", "true", "")
+DATACOLUMNS = ("corrected", "data", "observed")
 
 #: CLEAN's parameters, which recipes set and which change nothing here.
 CLEAN_ONLY = frozenset(
@@ -84,8 +106,10 @@ VISIBILITIES_ONLY = frozenset(
 )
 
 _QUANTITY = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(\S*)\s*")
-_ANGLE = re.compile(r"""[a-zA-Z]?(arcsec|as|rad)|arcmin|deg|["']|""")
-_FLUX = re.compile(r"[a-zA-Z]?Jy(/beam)?|")
+_PREFIX = "[yzafpnumcdhkMGTPEZY]?"
+_ANGLE = re.compile(rf"""{_PREFIX}(arcsec|as|rad)|arcmin|deg|["']|""")
+_FLUX = re.compile(rf"{_PREFIX}Jy(/beam)?|")
+_NOISE = re.compile(rf"{_PREFIX}Jy")
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 #: What the files are that a parameter names.
 _FILES = {
@@ -160,6 +184,8 @@ def measurement_sets_exist(values: Values) -> None:
             raise ValueError(
                 f"vis must name a MeasurementSet, got {name!r}: not a CASA table of that type"
             )
+    if len({os.path.realpath(name) for name in names}) < len(names):
+        raise ValueError(f"vis must name every MeasurementSet once, got {names!r}")
 
 
 def images_exist(values: Values) -> None:
@@ -177,14 +203,42 @@ def imagename_given(values: Values) -> None:
     name = values["imagename"]
     if not isinstance(name, str):
         raise ValueError(f"imagename must be one string, got {name!r}")
-    if not os.path.basename(name.strip()):
+    base = os.path.basename(name.strip())
+    if base in ("", ".", ".."):
         raise ValueError(f"imagename must be a name, not empty nor only a folder, got {name!r}")
+    if "\0" in name or len(os.fsencode(base)) > LONGEST:
+        raise ValueError(
+            f"imagename must be a name of at most {LONGEST} bytes that a file can have,"
+            f" got {name!r}"
+        )
+
+
+def images_fit(values: Values) -> None:
+    """Have room for a plane's grid in memory and for the images on the disk, as CASA needs it."""
+    sizes, place = _as_list(values["imsize"]), _folder(values["imagename"])
+    if values["dirtyimage"] or not sizes or not place.is_dir():
+        return
+    grid = 8 * sizes[0] * sizes[-1] / 1e9
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    if grid > memory:
+        raise ValueError(
+            f"imsize must make planes that fit into memory, got {values['imsize']!r}: the grid of"
+            f" one takes {grid:.3g} GB of {memory:.3g} GB"
+        )
+    needed = IMAGES * grid / 2 * max(1, values["nchan"])
+    disk = shutil.disk_usage(place)
+    free = disk.free / 1e9
+    # some file systems do not say how large they are
+    if disk.total and needed > free:
+        raise ValueError(
+            f"imsize and nchan must make images that fit on the disk, got {values['imsize']!r} and"
+            f" {values['nchan']}: they take at least {needed:.3g} GB of {free:.3g} GB"
+        )
 
 
 def folder_writable(values: Values) -> None:
     """Be able to write into the folder of the products; as in tclean the last one is made."""
-    folder = Path(values["imagename"]).absolute().parent
-    place = folder if folder.exists() else folder.parent
+    place = _folder(values["imagename"])
     if not place.is_dir():
         why = f"{place} is not a folder" if place.exists() else f"there is no folder {place}"
     elif not os.access(place, os.W_OK | os.X_OK):
@@ -201,6 +255,19 @@ def whole_numbers(values: Values) -> None:
     for name, least in AT_LEAST.items():
         if values[name] < least:
             raise ValueError(f"{name} must be at least {least}, got {values[name]}")
+    if values["seed"] >= 2**63:
+        raise ValueError(f"seed must be below 2**63, got {values['seed']}")
+    for name, minus in (
+        ("nchan", "all channels of the data"),
+        ("wprojplanes", "a choice of CASA's"),
+    ):
+        if values[name] == 0:
+            raise ValueError(f"{name} must be at least 1, or -1 for {minus}, got 0")
+    if values["wprojplanes"] > MOST_PLANES:
+        raise ValueError(f"wprojplanes must be at most {MOST_PLANES}, got {values['wprojplanes']}")
+    for name in ("nchan", "facets", "npixels", "growiterations"):
+        if values[name] > LARGEST:
+            raise ValueError(f"{name} must be at most {LARGEST}, got {values[name]}")
 
 
 def some_pass(values: Values) -> None:
@@ -235,7 +302,7 @@ def imsize_positive(values: Values) -> None:
 def images_are_wide(values: Values) -> None:
     """Have more pixels on a side, and on a facet's, than CASA's gridding function has."""
     sizes = _as_list(values["imsize"])
-    if not values["dirtyimage"] and min(sizes) < LEAST_SIZE * values["facets"]:
+    if not values["dirtyimage"] and sizes and min(sizes) < LEAST_SIZE * values["facets"]:
         raise ValueError(
             f"imsize must be at least {LEAST_SIZE} pixels for each of the facets={values['facets']}"
             f" on a side, got {values['imsize']!r}"
@@ -285,6 +352,13 @@ def fractions_in_range(values: Values) -> None:
         raise ValueError(f"pbmask must be at least 0 and below 1, got {values['pbmask']}")
 
 
+def smoothing_in_range(values: Values) -> None:
+    """Have a beam to smooth the automatic mask with, not so large that CASA does not end."""
+    factor = values["smoothfactor"]
+    if values["usemask"] == "auto-multithresh" and not 0 < factor <= MOST_BEAMS:
+        raise ValueError(f"smoothfactor must be above 0 and at most {MOST_BEAMS}, got {factor}")
+
+
 def normtype_known(values: Values) -> None:
     """Know the normalisation; CASA crashes on one that it does not know."""
     if values["normtype"] not in NORMTYPES:
@@ -293,9 +367,47 @@ def normtype_known(values: Values) -> None:
         )
 
 
-def bandwidth_taper_without_npixels(values: Values) -> None:
-    """Have no npixels with a bandwidth taper; tclean returns with nothing done."""
-    if values["weighting"] == "briggsbwtaper" and values["npixels"] != 0:
+def spectral_axis_known(values: Values) -> None:
+    """Know the frame and the kind of velocity; CASA takes another kind for 'radio'."""
+    if values["dirtyimage"]:
+        return
+    frame, kind = values["outframe"], values["veltype"]
+    if frame and frame.upper() not in FRAMES:
+        raise ValueError(f"outframe must be '' or one of {', '.join(FRAMES)}, got {frame!r}")
+    if kind.lower() not in VELOCITIES:
+        raise ValueError(f"veltype must be one of {', '.join(map(repr, VELOCITIES))}, got {kind!r}")
+
+
+def datacolumn_known(values: Values) -> None:
+    """Know the column of the data."""
+    if not values["dirtyimage"] and values["datacolumn"] not in DATACOLUMNS:
+        raise ValueError(
+            f"datacolumn must be one of {', '.join(map(repr, DATACOLUMNS))},"
+            f" got {values['datacolumn']!r}"
+        )
+
+
+def noise_is_flux(values: Values) -> None:
+    """Have a noise above 0 for the weighting that takes it."""
+    number, unit = _quantity(values["noise"])
+    right = number is not None and number > 0 and _NOISE.fullmatch(unit)
+    if values["weighting"] == "briggsabs" and not right and not values["dirtyimage"]:
+        raise ValueError(
+            "noise must be a flux density above 0 such as '1.0mJy' with weighting='briggsabs',"
+            f" got {values['noise']!r}"
+        )
+
+
+def bandwidth_taper_of_channels(values: Values) -> None:
+    """Have the channels that a bandwidth taper is for, and no npixels, as tclean does."""
+    if values["weighting"] != "briggsbwtaper" or values["dirtyimage"]:
+        return
+    if values["specmode"] in ("mfs", "cont"):
+        raise ValueError(
+            "weighting must not be 'briggsbwtaper' with specmode='mfs': use 'briggs', or"
+            " specmode='cube'"
+        )
+    if values["npixels"] != 0:
         raise ValueError(
             f"npixels must be 0 with weighting='briggsbwtaper', got {values['npixels']}"
         )
@@ -309,7 +421,7 @@ def named_files_exist(values: Values) -> None:
         wanted["mask"] = [name for name in masks if "[" not in name]
         wanted["vptable"] = [values["vptable"]]
     for parameter, names in wanted.items():
-        for name in filter(None, names):
+        for name in filter(lambda n: n not in ("", []), names):
             if not os.path.exists(str(name)):
                 raise ValueError(
                     f"{parameter} must name {_FILES[parameter]}, got {name!r}: not found"
@@ -329,19 +441,30 @@ RULES: tuple[Callable[[Values], None], ...] = (
     images_are_wide,
     cell_positive,
     fractions_in_range,
+    smoothing_in_range,
     normtype_known,
-    bandwidth_taper_without_npixels,
+    spectral_axis_known,
+    datacolumn_known,
+    noise_is_flux,
+    bandwidth_taper_of_channels,
     threshold_is_flux,
     not_negative,
     measurement_sets_exist,
     images_exist,
     named_files_exist,
     folder_writable,
+    images_fit,
 )
 
 
 def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
+
+
+def _folder(imagename: Any) -> Path:
+    """Where the products go: their folder, or the one that it is made in."""
+    folder = Path(imagename if isinstance(imagename, str) else "").absolute().parent
+    return folder if folder.exists() else folder.parent
 
 
 def _quantity(value: Any) -> tuple[float | None, str]:
@@ -352,7 +475,9 @@ def _quantity(value: Any) -> tuple[float | None, str]:
 
 def _positive_angle(value: Any) -> bool:
     number, unit = _quantity(value)
-    return number is not None and number > 0 and bool(_ANGLE.fullmatch(unit))
+    # CASA takes a number for arcsec, and text without a unit for nothing at all
+    known = _ANGLE.fullmatch(unit) and (unit or not isinstance(value, str))
+    return number is not None and number > 0 and bool(known)
 
 
 def _is_measurement_set(path: Path) -> bool:

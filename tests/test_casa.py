@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -281,6 +282,7 @@ def test_locks_are_released_after_an_error(small_ms):
 
 # --- what is refused, before anything is written -------------------------------------------------
 
+CUBE = {"specmode": "cube"}
 WRONG = {
     "missing": ({"vis": "nosuch.ms"}, FileNotFoundError, "vis='nosuch.ms' does not exist"),
     "none": ({"vis": ""}, ValueError, "vis must name a MeasurementSet, got ''"),
@@ -307,12 +309,76 @@ WRONG = {
     "imsize": ({"imsize": [64, 64, 2]}, ValueError, "imsize must be one or two positive integers"),
     "mvc": ({"specmode": "mvc"}, ValueError, "specmode must be one of mfs, .*, got 'mvc'"),
     "stokes": ({"stokes": "IQUV"}, ValueError, "stokes must be a single plane .* got 'IQUV'"),
-    "weighting": ({"weighting": "briggsbwtaper"}, ValueError, "weighting must not be"),
     "savemodel": ({"savemodel": "x"}, ValueError, "savemodel must be 'none', .* got 'x'"),
     "calcpsf": ({"calcpsf": False}, FileNotFoundError, "calcpsf=False needs 'x.psf'"),
     "startmodel": ({"startmodel": "nosuch"}, ValueError, "Startmodel nosuch cannot be found"),
-    "phasecenter": ({"phasecenter": "J2000 x"}, ValueError, "'J2000 x' to MDirection"),
-    "gridder": ({"gridder": "x"}, ValueError, "CASA's imager refuses .* ftmachine"),
+    "no model": ({"startmodel": "file"}, ValueError, "startmodel must be a CASA image, got 'file'"),
+    "vptable": ({"vptable": "file"}, ValueError, "vptable must be a table of voltage .* 'file'"),
+    "no patterns": ({"vptable": "half.ms"}, ValueError, "vptable must be .* got 'half.ms'"),
+    "cell's size": ({"cell": "1000deg"}, ValueError, "cell must be .* to 90deg .* got '1000deg'"),
+    "gridder": ({"gridder": "x"}, ValueError, "^gridder='x' is refused .*; use 'standard', 'wpro"),
+    "telescope": (
+        {"gridder": "awproject"},
+        ValueError,
+        r"^gridder='awproject' .* \('ALMA'\) in the",
+    ),
+    "projection": (
+        {"projection": "x"},
+        ValueError,
+        "projection='x' is refused by CASA's .* code : x",
+    ),
+    "no such field": (
+        {"phasecenter": 17},
+        ValueError,
+        "phasecenter must be a field id below 1.*17",
+    ),
+    "rubbish": ({"phasecenter": "rubbish"}, ValueError, "phasecenter must be .* got 'rubbish'"),
+    "no declination": ({"phasecenter": "J2000 10h"}, ValueError, "phasecenter must .* 'J2000 10h'"),
+    "frame": ({"phasecenter": "FOO 10h -3d"}, ValueError, "phasecenter must .* 'FOO 10h -3d'"),
+    "no number": ({"phasecenter": "J2000 x y"}, ValueError, "phasecenter must be .*'J2000 x y'"),
+    "not moving": (
+        {"phasecenter": "TRACKFIELD"},
+        ValueError,
+        "^phasecenter='TRACKFIELD' is refused",
+    ),
+    "psfphasecenter": (
+        {"gridder": "mosaic", "psfphasecenter": "rubbish"},
+        ValueError,
+        "psfphasecenter must be .* got 'rubbish'",
+    ),
+    "uvtaper": ({"uvtaper": "big"}, ValueError, r"uvtaper must be .*'5klambda'.* got \['big'\]"),
+    "taper's unit": ({"uvtaper": ["5Jy"]}, ValueError, r"uvtaper must be .* got \['5Jy'\]"),
+    "taper's angle": ({"uvtaper": ["5m", "5m", "x"]}, ValueError, "uvtaper must be .* 'x'"),
+    "reffreq": ({"reffreq": "rubbish"}, ValueError, "reffreq must be a frequency .* got 'rubbish'"),
+    "restfreq": ({"restfreq": ["1GHz", "1Jy"]}, ValueError, "restfreq must be .*'1Jy'"),
+    "start": (CUBE | {"start": "rubbish"}, ValueError, "start must be a channel .* got 'rubbish'"),
+    "start's sign": (CUBE | {"start": -5}, ValueError, "start must be a channel .* got -5"),
+    "width": (CUBE | {"width": "5Jy"}, ValueError, "width must be a number of .* got '5Jy'"),
+    "narrow": (CUBE | {"width": "1Hz"}, ValueError, "^width='1Hz' is refused by CASA's imager"),
+    "kinds": (
+        CUBE | {"start": "230GHz", "width": "1km/s"},
+        ValueError,
+        "^start='230GHz' is refused",
+    ),
+    "still": (CUBE | {"specmode": "cubesource"}, ValueError, "^specmode='cubesource' is refused"),
+    "beam": ({"restoringbeam": "rubbish"}, ValueError, "restoringbeam must be .* got 'rubbish'"),
+    "beam's axes": (
+        {"restoringbeam": ["1mas", "2mas"]},
+        ValueError,
+        "restoringbeam must be .*2mas",
+    ),
+    "beam's angle": ({"restoringbeam": ["2mas", "1mas", "1"]}, ValueError, "restoringbeam must be"),
+    "region": (
+        {"mask": "circle[[bad"},
+        ValueError,
+        r"mask must be .* got 'circle\[\[bad': line# 1",
+    ),
+    "region file": (
+        {"mask": "bad.crtf"},
+        ValueError,
+        "mask must be .* 'bad.crtf': .*Illegal circle",
+    ),
+    "one region": ({"mask": ["circle[[5pix,5pix],3pix]", "ci[["]}, ValueError, r"got 'ci\[\[': ci"),
 }
 
 
@@ -332,14 +398,59 @@ def test_refused_before_anything_is_written(small_ms, flagged, folder, wrong):
     for name in ("flagged.ms", "half.ms"):
         (folder / name).symlink_to(flagged / name)
     (folder / "file").touch()
+    (folder / "bad.crtf").write_text("#CRTFv0\ncircle[[bad\n")
     if "vis" in changes:
         vis = changes["vis"]
         fill = [v.format(ms=small_ms.path) for v in ([vis] if isinstance(vis, str) else vis)]
         changes = changes | {"vis": fill if isinstance(vis, list) else fill[0]}
     before = sorted(os.listdir())
-    with pytest.raises(error, match=message):
+    with pytest.raises(error, match=message) as raised:
         casa.VisibilityImager(small_ms.parameters | {"imagename": "x"} | changes)
+    assert not re.search(r"\n|SEVERE|\.cc", str(raised.value))
     assert sorted(os.listdir()) == before
+
+
+#: What shows only once CASA has made the images.
+BLANK = {
+    "stokes": ({"stokes": "RR"}, "stokes='RR' must leave the visibilities some weight"),
+    "fine": (
+        {"cell": "1e-9arcsec"},
+        "cell='1e-9arcsec' must make an image .* larger than its beam",
+    ),
+    "briggs": (
+        {"weighting": "briggs", "npixels": 1},
+        "weighting='briggs', npixels=1 must leave the visibilities some weight .* PSF that is zero",
+    ),
+    "taper": ({"uvtaper": ["100deg"]}, r"uvtaper=\['100deg'\] must leave the visibilities some"),
+    "reffreq": (
+        {"reffreq": "1e99GHz"},
+        "reffreq='1e99GHz' must make an image of the data that",
+    ),
+    "telescope": (
+        {"gridder": "awp2"},
+        "^gridder='awp2' is refused by .* telescope ALMA; use 'stand",
+    ),
+    "w planes": (
+        {"gridder": "wproject", "wprojplanes": -1},
+        "^wprojplanes=-1 is refused by CASA's",
+    ),
+    "facets": (
+        {"gridder": "widefield", "facets": 3},
+        r"facets=3 must suit imsize=\[64, 64\], use ",
+    ),
+}
+
+
+@pytest.mark.parametrize("blank", BLANK)
+def test_blank_images_are_refused(small_ms, blank):
+    changes, message = BLANK[blank]
+    parameters = small_ms.parameters | {"imagename": "x", "imsize": [64, 64], "niter": -1}
+    with (
+        casa.VisibilityImager(parameters | changes) as imager,
+        pytest.raises(ValueError, match=message) as raised,
+    ):
+        imager.dirty()
+    assert not re.search(r"\n|SEVERE|\.cc", str(raised.value))
 
 
 def test_what_is_left_must_fit(small_ms):
@@ -349,11 +460,22 @@ def test_what_is_left_must_fit(small_ms):
         casa.VisibilityImager(small_ms.parameters | {"imagename": "x", "imsize": 64})
 
 
-def test_mask_of_nothing(small_ms):
-    parameters = small_ms.parameters | {"imagename": "x", "mask": "nosuch.mask"}
-    with casa.VisibilityImager(parameters) as imager:
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        ("nosuch.mask", "mask='nosuch.mask' must hold a pixel of the image above pbmask=0.0"),
+        ("circle[[800pix,800pix],5pix]", r"5pix\]' must hold a pixel .*: it lies outside of it$"),
+        (
+            "file",
+            "mask='file' must hold a pixel .* it .* is neither a mask image nor a region file",
+        ),
+    ],
+)
+def test_mask_of_nothing(small_ms, mask, message):
+    Path("file").write_text("hello\n")
+    with casa.VisibilityImager(small_ms.parameters | {"imagename": "x", "mask": mask}) as imager:
         imager.dirty()
-        with pytest.raises(ValueError, match="mask='nosuch.mask' must leave some of the image"):
+        with pytest.raises(ValueError, match=message):
             imager.mask()
 
 
@@ -646,7 +768,8 @@ WRONG_IMAGES = {
     "peak": (("{in}.residual", "shifted.im"), ValueError, r"peak of 1 at pixel \(80, 64\), got 1 "),
     "scale": (("{in}.residual", "doubled.im"), ValueError, r"peak of 1 at .* got 2 at \(80, 64\)"),
     "unit": (("kelvin.im", "{in}.psf"), ValueError, "kelvin.im' must be in Jy/beam, got 'K'"),
-    "planes": (("planes.im",), ValueError, r"one plane .* Stokes \(2\)"),
+    "planes": (("planes.im",), ValueError, r"one plane .* Stokes \(2\).*imsubimage.*stokes='I'"),
+    "cube": (("cube.im",), ValueError, r"Spectral \(3\); image one plane at a time.*chans='0'\)"),
     "no sky": (("linear.im",), ValueError, "one plane in right ascension and declination"),
     "over itself": (("x.residual",), ValueError, "imagename='x' must not be the prefix of dirty"),
 }
@@ -675,6 +798,8 @@ def make_wrong_images(source):
     image_with_beam(source / "in.residual", "kelvin.im", unit="K")
     tool = image()
     tool.fromshape("planes.im", [160, 128, 2, 1])
+    tool.done()
+    tool.fromshape("cube.im", [160, 128, 1, 3])
     tool.done()
     tool.fromshape("linear.im", [160, 128], linear=True)
     tool.done()

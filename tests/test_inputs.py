@@ -13,7 +13,7 @@ from casa_ddpm.tasks import inputs, parameters
 #: The parameters that have another default here; recipes set them.
 RECIPE = {"niter": 100, "nmajor": -1, "deconvolver": "hogbom"}
 #: What ddpmclean finds wrong where tclean runs into an error later, or is not supported here.
-STRICTER = {"imagename", "cell", "specmode", "stokes", "deconvolver"}
+STRICTER = {"imagename", "cell", "specmode", "stokes", "gridder", "deconvolver", "weighting"}
 
 VALUE = re.compile(r"\x1b\[(34|91)m(.*)\x1b\[0m$")
 
@@ -166,6 +166,10 @@ def test_first_line_names_the_task():
         ({"vis": "a.ms", "imagename": "x", "cell": 1, "sampler": "euler"}, {"sampler"}),
         ({"vis": "a.ms", "imagename": "x", "cell": 1, "seed": print}, {"seed"}),
         ({"dirtyimage": "mask.fits", "imagename": "x"}, {"dirtyimage"}),
+        ({"vis": "a.ms", "imagename": ["x"], "cell": 1}, {"imagename"}),
+        ({"vis": "a.ms", "imagename": "x", "cell": 1, "imsize": []}, {"imsize"}),
+        ({"vis": "a.ms", "imagename": "x", "cell": 1, "gridder": "imagemosaic"}, {"gridder"}),
+        ({"vis": "a.ms", "imagename": "x", "cell": 1, "imsize": 10**6}, {"imsize"}),
         ({"vis": "a.ms", "imagename": "none/such/mask", "cell": 1}, {"imagename"}),
     ],
     ids=str,

@@ -9,8 +9,9 @@ import torch
 from casa_ddpm import DirtyImage, checkpoint, reconstruct, simulator, sky
 from casa_ddpm.arrays import load
 from casa_ddpm.fields import as_dirty
+from casa_ddpm.passes import _leftover
 from casa_ddpm.posterior import Sampling
-from casa_ddpm.reconstruction import Options, _leftover, reconstruct_cube
+from casa_ddpm.reconstruction import Options, reconstruct_cube
 from casa_ddpm.scene import Scene
 from casa_ddpm.uv import Observation
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 import numpy as np
@@ -33,30 +35,36 @@ from casa_ddpm.casa.parameters import (
     tclean_defaults,
 )
 from casa_ddpm.casa.quantities import check_quantities
-from casa_ddpm.casa.regions import check_regions
+from casa_ddpm.casa.regions import check_regions, why_empty
 from casa_ddpm.casa.visibilities import check_data, falls_back, most_fields
 from casa_ddpm.dirty import DirtyImage
 
-#: What CASA says of a parameter that it refuses, where it does not name it.
+#: What CASA says of a parameter that it refuses, where it does not name it as we do.
 _ABOUT = {
     "FTMachine": "gridder",
-    "Gridding": "gridder",
-    "Making PSF": "gridder",
+    "ftmachine": "gridder",
+    "telescope": "gridder",
     "Weighting": "weighting",
     "ephemeris": "phasecenter",
+    "Convolution function": "wprojplanes",
     "calcChanFreqs": "width",
     "matrix is singular": "width",
+    "start and width": "start",
+    "cubesource": "specmode",
+    "MDoppler": "veltype",
     "Image shape is invalid": "nchan",
-    "making PSF": "gridder",
+    "createImStore": "startmodel",
+    "projection code": "projection",
 }
 #: The head of a line in CASA's log: time, priority and, where it is given, the place in its source.
 _LOG_LINE = re.compile(
     r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\s+[A-Z]+\d?\s+(\S*::\S+\s*(\(file [^)]*\))?)?"
 )
-#: Parameters that can leave no visibility with a weight on the image's grid.
-_WEIGHTS = (
-    "cell", "weighting", "robust", "noise", "npixels", "uvtaper", "specmode", "reffreq", "start",
-    "width", "psfphasecenter",
+#: Parameters that shape the image's grid, and what of the visibilities falls on it.
+_SHAPING = (
+    "imsize", "cell", "phasecenter", "stokes", "projection", "specmode", "reffreq", "nchan",
+    "start", "width", "outframe", "veltype", "restfreq", "interpolation", "gridder",
+    "psfphasecenter", "weighting", "robust", "noise", "npixels", "uvtaper",
 )  # fmt: skip
 
 
@@ -114,11 +122,9 @@ class VisibilityImager:
             self.imagename = next_name(self.imagename)
         # CASA must not count the name up once more.
         self._settings |= {"imagename": self.imagename, "restart": True}
-        try:
+        with self._readable(ValueError):
             self._check_products()
             self._open()
-        except RuntimeError as error:
-            raise ValueError(self._refusal(error)) from error
 
     def __enter__(self) -> VisibilityImager:
         return self
@@ -149,24 +155,21 @@ class VisibilityImager:
             .residual: the dirty image, or, where `startmodel` or a .model on disk
             continues an earlier run, what that model leaves of it (see `model`).
         """
-        imager = self._open()
-        if self.parameters["calcpsf"]:
-            self._make_psf(imager)
-            if self.parameters["psfphasecenter"] != "" and self._mosaic():
-                imager = self._psf_elsewhere()
-            imager.makePB()
-        if self.parameters["gridder"] in ("mosaic", "awproject"):
-            imager.checkPB()
-        if self.parameters["calcres"]:
-            imager.runMajorCycle(isCleanCycle=False)
+        with self._readable(RuntimeError):
+            self._make_images(self._open())
         # calcres=False can ask for the PSF alone
         if not self._has_residual():
             return []
-        planes = read_dirty(self.imagename)
+        planes = self._read_planes()
         if not any(planes):
             raise ValueError(
-                f"{self._weights()} must leave the visibilities some weight on the image's grid, "
+                f"{self._shaping()} must leave the visibilities some weight on the image's grid, "
                 "got a PSF that is zero throughout"
+            )
+        if not self.only_dirty and not any(_varies(plane) for plane in planes if plane):
+            raise ValueError(
+                f"{self._shaping()} must make an image of the data that is larger than its beam, "
+                "got pixels that are all but equal within the primary beam"
             )
         return planes
 
@@ -197,7 +200,8 @@ class VisibilityImager:
             with opened(path) as tool:
                 weighted = os.path.isdir(self.imagename + ".weight")
                 tool.setmiscinfo(tool.miscinfo() | {"useweightimage": weighted})
-        imager.runMajorCycle()
+        with self._readable(RuntimeError):
+            imager.runMajorCycle()
         return read_planes(self.imagename + ".residual")
 
     def restore(self, pbcor: bool = False) -> None:
@@ -234,10 +238,10 @@ class VisibilityImager:
         self._settings["mask"] = ""
         mask = read_planes(self.imagename + ".mask") > 0.5
         if self.parameters["usemask"] == "user" and not mask.any():
-            given = {name: self.parameters[name] for name in ("mask", "pbmask")}
+            given, level = self.parameters["mask"], self.parameters["pbmask"]
             raise ValueError(
-                f"mask={given['mask']!r} must lie within the image and above "
-                f"pbmask={given['pbmask']}, got a mask of no pixel of it"
+                f"mask={given!r} must hold a pixel of the image above pbmask={level}: it "
+                f"{why_empty(given)}"
             )
         return mask
 
@@ -277,29 +281,49 @@ class VisibilityImager:
             self._settings["startmodel"] = ""
         return self._imager
 
-    def _make_psf(self, imager: PySynthesisImager) -> None:
-        try:
+    def _make_images(self, imager: PySynthesisImager) -> None:
+        if self.parameters["calcpsf"]:
             imager.makePSF()
+            if self.parameters["psfphasecenter"] != "" and self._mosaic():
+                imager = self._psf_elsewhere()
+            imager.makePB()
+        if self.parameters["gridder"] in ("mosaic", "awproject"):
+            imager.checkPB()
+        if self.parameters["calcres"]:
+            imager.runMajorCycle(isCleanCycle=False)
+
+    def _read_planes(self) -> list[DirtyImage | None]:
+        try:
+            return read_dirty(self.imagename)
+        except ValueError as error:
+            if (facets := self.parameters["facets"]) == 1:
+                raise
+            size = self.parameters["imsize"]
+            raise ValueError(
+                f"facets={facets} must suit imsize={size}, use another number: {error}"
+            ) from error
+
+    @contextmanager
+    def _readable(self, otherwise: type[Exception]) -> Iterator[None]:
+        """What CASA says when it fails, in a line and, where that is known, with the parameter."""
+        try:
+            yield
         except RuntimeError as error:
-            # some gridders meet a telescope that they do not know only here
-            raise ValueError(self._refusal(error)) from error
+            words = _words(error)
+            name = next((name for said, name in _ABOUT.items() if said in words), None)
+            if name is None:
+                raise otherwise(f"CASA's imager refuses {self._shaping()}: {words}") from error
+            instead = "; use 'standard', 'wproject' or 'mosaic'" if name == "gridder" else ""
+            value = self.parameters[name]
+            raise ValueError(
+                f"{name}={value!r} is refused by CASA's imager: {words}{instead}"
+            ) from error
 
-    def _refusal(self, error: Exception) -> str:
-        """What CASA says of parameters that it refuses, in a line, with the parameter's name."""
-        words = _words(error)
-        for said, name in _ABOUT.items():
-            if said in words:
-                instead = "; use 'standard', 'wproject' or 'mosaic'" if name == "gridder" else ""
-                value = self.parameters[name]
-                return f"{name}={value!r} is refused by CASA's imager: {words}{instead}"
-        return f"CASA's imager refuses the parameters: {words}"
-
-    def _weights(self) -> str:
-        """The parameters behind the weights, those that were set."""
-        plain, p = tclean_defaults(), self.parameters
-        # as CASA's tools take them, which is how they are kept
-        plain |= {"uvtaper": [""], "cell": None}
-        return ", ".join(f"{n}={p[n]!r}" for n in _WEIGHTS if p[n] != plain[n] and p[n] != [])
+    def _shaping(self) -> str:
+        """The parameters that were set of those that shape an image."""
+        # as CASA's tools take the default, which is how parameters are kept
+        plain, p = tclean_defaults() | {"uvtaper": [""]}, self.parameters
+        return ", ".join(f"{n}={p[n]!r}" for n in _SHAPING if p[n] not in (plain[n], []))
 
     def _has_residual(self) -> bool:
         return os.path.isdir(self.imagename + ".residual")
@@ -349,6 +373,13 @@ class VisibilityImager:
                     )
 
 
+def _varies(plane: DirtyImage) -> bool:
+    """Whether pixels within the primary beam differ, and the image is larger than the beam."""
+    pixels = plane.data if plane.pb is None else plane.data[plane.pb > 0]
+    return pixels.size > 1 and bool(np.ptp(pixels) > 0) and float(plane.psf.min()) < 0.5
+
+
 def _words(error: Exception) -> str:
     """What CASA says, in one line, without the time and the place in its source."""
-    return " ".join(_LOG_LINE.sub(" ", str(error)).split())
+    said = str(error).split("... thrown by")[0]
+    return " ".join(_LOG_LINE.sub(" ", said).split())

@@ -74,7 +74,9 @@ def read_input(name: str, path: str) -> InputImage:
                 has_frequency="Spectral" in tool.coordsys().axiscoordinatetypes(),
             )
     except RuntimeError as error:
-        raise ValueError(f"{label} must be a CASA image or a FITS image: {error}") from error
+        # the other lines say where in CASA's source
+        reason = str(error).split("\n")[0].removeprefix("Exception: ")
+        raise ValueError(f"{label} must be a CASA image or a FITS image: {reason}") from error
 
 
 @contextmanager
@@ -86,6 +88,7 @@ def _tclean_axes(tool: image, label: str) -> Iterator[image]:
         raise ValueError(
             f"{label} must be one plane in right ascension and declination, got the axes "
             f"{', '.join(f'{kind} ({n})' for kind, n in zip(kinds, tool.shape(), strict=True))}"
+            f"{_one_plane(kinds, tool.shape())}"
         )
     kept = [n for n, kind in enumerate(kinds) if kind in ("Direction", "Stokes", "Spectral")]
     tools = [tool.subimage(dropdeg=True, keepaxes=kept)]
@@ -102,6 +105,19 @@ def _tclean_axes(tool: image, label: str) -> Iterator[image]:
     finally:
         for temporary in reversed(tools):
             temporary.done()
+
+
+def _one_plane(kinds: list[str], shape: np.ndarray) -> str:
+    """What to do with a cube."""
+    options = {"Spectral": "chans='0'", "Stokes": "stokes='I'"}
+    axes = dict(zip(kinds, shape, strict=True))
+    chosen = [option for kind, option in options.items() if axes.get(kind, 1) > 1]
+    if not chosen:
+        return ""
+    return (
+        "; image one plane at a time, such as the one that imsubimage(..., "
+        f"{', '.join(chosen)}) writes, with the same plane of psfimage and pbimage"
+    )
 
 
 def check_apart(imagename: str, name: str, path: str) -> None:

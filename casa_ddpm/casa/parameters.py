@@ -8,9 +8,9 @@ import os
 import numpy as np
 from casatasks import tclean
 from casatasks.private.imagerhelpers.input_parameters import ImagerParameters
-from casatools import quanta
+from casatools import quanta, table
 
-from casa_ddpm.casa.images import log
+from casa_ddpm.casa.images import is_image, log
 
 #: What ImagerParameters calls tclean's parameters of another name.
 RENAMED = {
@@ -24,6 +24,8 @@ RENAMED = {
 }
 #: Spectral modes: one plane of all channels, or a plane for each.
 SPECMODES = ("mfs", "cont", "cube", "cubedata", "cubesource")
+#: Pixels of which images of the sky can be made [arcsec].
+FINEST, WIDEST = 1e-9, 90 * 3600
 #: CLEAN's minor cycle is not run; these make CASA set up nothing for it.
 NO_CLEAN = {"deconvolver": "hogbom", "niter": 0, "nmajor": -1, "interactive": False, "nterms": 1}
 
@@ -73,6 +75,8 @@ def check_parameters(parameters: dict) -> None:
         )
     _check_imsize(p["imsize"])
     _check_cell(p["cell"])
+    _check_startmodel(p["startmodel"])
+    _check_vptable(p["vptable"])
 
 
 def _check_imsize(imsize: object) -> None:
@@ -95,8 +99,36 @@ def _check_cell(cell: object) -> None:
         angles = False
     finally:
         tool.done()
-    if not angles or not values[0] > 0 or not np.isclose(values[0], values[-1]):
-        raise ValueError(f"cell must be a positive angle and the pixels square, got {cell!r}")
+    if not angles or not FINEST <= values[0] < WIDEST or not np.isclose(values[0], values[-1]):
+        raise ValueError(
+            "cell must be a positive angle from 1e-9arcsec to 90deg and the pixels square, "
+            f"got {cell!r}"
+        )
+
+
+def _check_startmodel(startmodel: str | list[str]) -> None:
+    for path in startmodel if isinstance(startmodel, list) else [startmodel]:
+        # CASA itself says so where there is none
+        if path and os.path.exists(path) and not is_image(path):
+            raise ValueError(f"startmodel must be a CASA image, got {path!r}")
+
+
+def _check_vptable(path: str) -> None:
+    if not path:
+        return
+    tool = table()
+    try:
+        tool.open(path)
+        patterns = "pbdescription" in tool.colnames()
+    except RuntimeError:
+        patterns = False
+    finally:
+        tool.done()
+    if not patterns:
+        raise ValueError(
+            f"vptable must be a table of voltage patterns, as vpmanager's saveastable writes it, "
+            f"got {path!r}"
+        )
 
 
 def _mpi() -> bool:

@@ -132,7 +132,10 @@ def _check_beam(beam: str | list[str]) -> None:
 
 def _check_direction(name: str, value: int | str, nfield: int) -> None:
     # CASA takes -1 for the first field
-    known = -1 <= value < nfield if _whole(value) else value == "" or _direction(str(value))
+    if isinstance(value, int):
+        known = -1 <= value < nfield
+    else:
+        known = value == "" or _direction(value)
     if not known:
         raise ValueError(
             f"{name} must be a field id below {nfield}, a direction such as "
