@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -102,17 +104,16 @@ def test_noise_alone_gives_no_source(optics):
 def test_scale_of_the_image_does_not_matter(points):
     """A thousand times the flux and half the cell: the same picture, a thousand times as bright."""
     _, dirty, cycle, found = points
+    # In bfloat16 another rounding of the input is seen.
+    options = Options(sampling=replace(FAST, precision="fp32"), nmajor=1)
     other = DirtyImage(
         dirty.data * 1000,
         dirty.psf,
         type(dirty.beam)(dirty.beam.major / 2, dirty.beam.minor / 2, dirty.beam.pa),
         dirty.cell / 2,
     )
-    again = reconstruct(other, Options(sampling=FAST, nmajor=1))
-    same = reconstruct(
-        DirtyImage(dirty.data, dirty.psf, dirty.beam, dirty.cell),
-        Options(sampling=FAST, nmajor=1),
-    )
+    again = reconstruct(other, options)
+    same = reconstruct(DirtyImage(dirty.data, dirty.psf, dirty.beam, dirty.cell), options)
     assert np.abs(again.model / 1000 - same.model).max() < 5e-3 * same.model.max()
 
 
