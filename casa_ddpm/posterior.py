@@ -34,7 +34,7 @@ class Sampling:
     batchsize : int
         Realisations at a time; 0: as many as fit.
     tile : int
-        Side of the tiles of large images, without their overlap [canonical pixel].
+        About the side of the tiles of large images, without their overlap [canonical pixel].
 
     Raises
     ------
@@ -125,13 +125,17 @@ def noise_field(
 def tiles(size: int, tile: int, reach: int, stride: int) -> Iterator[tuple[slice, slice, slice]]:
     """Cut an axis into tiles whose overlap is so wide that no result depends on it.
 
+    They are of about equal size, up to half as large again as `tile`: a small rest
+    would be nearly all overlap.
+
     Yields
     ------
     core, outer, within : slice
         The part that a tile answers for, the part it has to see, and the first
         relative to the second.
     """
-    step = max(stride, tile // stride * stride)
+    number = max(1, round(size / tile))
+    step = -(-size // (number * stride)) * stride
     overlap = -(-reach // stride) * stride
     for start in range(0, size, step):
         stop = min(start + step, size)
@@ -213,7 +217,7 @@ class Posterior:
         if self.sampling.batchsize:
             return self.sampling.batchsize
         # Widest feature maps: about 12 times the first width on patches of 2 x 2 pixels.
-        side = self.sampling.tile + 2 * self.denoiser.reach
+        side = int(1.5 * self.sampling.tile) + 2 * self.denoiser.reach
         pixels = min(self.condition.shape[-2] * self.condition.shape[-1], side**2)
         each = pixels * self.settings.widths[0] * 12
         fits = max(1, int(_free_memory(self.device) / 4 / each))
