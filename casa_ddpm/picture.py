@@ -98,8 +98,8 @@ def summary(
 
 
 def _noise(residual: np.ndarray) -> float:
-    """Robust rms of the finite pixels [Jy/beam]."""
-    finite = residual[np.isfinite(residual)]
+    """Robust rms of the pixels that are not blanked [Jy/beam]."""
+    finite = residual[np.isfinite(residual) & (residual != 0)]
     if not finite.size:
         return 0.0
     return float(1.4826 * np.median(np.abs(finite - np.median(finite))))

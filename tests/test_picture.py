@@ -150,3 +150,14 @@ def test_pyplot_stays_out():
     """CASA chooses matplotlib's backend; importing pyplot here would choose it for CASA."""
     code = "import sys, casa_ddpm.picture; assert 'matplotlib.pyplot' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_blanked_pixels_are_no_noise():
+    """What lies outside of the primary beam is 0 and must not lower the rms of the heading."""
+    from casa_ddpm.picture import _noise
+
+    residual = np.random.default_rng(0).normal(size=(200, 200))
+    inside = residual.copy()
+    inside[:, 80:] = 0
+    assert _noise(inside) == pytest.approx(1, rel=0.03)
+    assert _noise(np.zeros((5, 5))) == 0
