@@ -406,7 +406,9 @@ def test_line_cube(tmp_path, monkeypatch):
         "imsize": 128, "cell": "15arcsec", "weighting": "briggs", "datacolumn": "data",
     }  # fmt: skip
     result = ddpmclean(imagename="ours", nsamples=6, nsteps=6, **values)
-    tclean(imagename="theirs", niter=20_000, threshold="5mJy", **values)
+    # What point-source CLEAN leaves in the residual it counts in dirty beams: many scales instead.
+    clean = {"deconvolver": "multiscale", "scales": [0, 5, 15]}
+    tclean(imagename="theirs", niter=60_000, threshold="5mJy", **clean, **values)
     y, x = np.mgrid[:128, :128] - 64
     disc = (np.hypot(y, x) * 15 < 240).T[:, :, None, None]
     fluxes = []
@@ -415,7 +417,8 @@ def test_line_cube(tmp_path, monkeypatch):
         fluxes.append((pixels(f"{name}.image") * disc).sum((0, 1, 2)) / areas)
     # A disc of n beams adds up their noise; both images have the same noise in them.
     error = result["ddpm"]["noise"] * np.sqrt(disc.sum() / np.array(areas))
-    assert np.abs(fluxes[0] - fluxes[1]).max() < 2 * error.max()
+    away = (fluxes[0] - fluxes[1]) / error
+    assert away.std() < 1 and np.abs(away).max() < 2.5
     assert sum(fluxes[0]) == pytest.approx(sum(fluxes[1]), rel=0.06)
     assert max(fluxes[1]) > 10 * error.max()
 
