@@ -77,11 +77,7 @@ def observe(protocol: str, index: int, seed: int, array: str, npix: int) -> Fiel
     _, seen = simulator.draw_sky(components, optics.scale, npix)
     noise = simulator.draw_noise(optics, npix, int(rng.integers(2**62)))
     data = convolve(seen, optics.psf) + noise
-    dirty = fields.as_dirty(data.numpy(), optics, BEAM / optics.scale, NOISE)
-
-    def major_cycle(model: np.ndarray) -> np.ndarray:
-        return dirty.data - convolve(torch.from_numpy(model), optics.psf).numpy()
-
+    dirty, major_cycle = fields.observed(data.numpy(), optics, BEAM / optics.scale, NOISE)
     y, x = (components.position * optics.scale + npix // 2).T
     return Field(dirty, x, y, components.flux, major_cycle)
 

@@ -17,7 +17,6 @@ from tqdm import tqdm
 
 from casa_ddpm import calibration, checkpoint, fields, matching, simulator
 from casa_ddpm.dirty import FWHM, DirtyImage
-from casa_ddpm.peel import convolve
 from casa_ddpm.posterior import Sampling
 from casa_ddpm.reconstruction import Options, Reconstruction, reconstruct
 from casa_ddpm.sky import Components, render
@@ -43,11 +42,7 @@ def simulate(index: int, settings: simulator.Settings, seed: int):
     """
     drawn = simulator.simulate([index], settings, seed, "calibration")
     optics, components, data = drawn.optics[0], drawn.components[0], drawn.dirty[0].numpy()
-    dirty = fields.as_dirty(data, optics, BEAM / optics.scale, NOISE)
-
-    def major_cycle(model: np.ndarray) -> np.ndarray:
-        return dirty.data - convolve(torch.from_numpy(model), optics.psf).numpy()
-
+    dirty, major_cycle = fields.observed(data, optics, BEAM / optics.scale, NOISE)
     return dirty, major_cycle, components
 
 
@@ -152,7 +147,9 @@ def run(args: argparse.Namespace) -> int:
     def tried(new: checkpoint.Settings, first: int, number: int) -> tuple[float, dict]:
         """Score and candidates of some fields."""
         checkpoint.save(out, denoiser, new)
-        found = list(tqdm(_each(args, range(first, first + number)), "fields", number))
+        found = list(
+            tqdm(_each(args, settings.kernel, range(first, first + number)), "fields", number)
+        )
         candidates = [c for _, c in found]
         joined = {n: np.concatenate([c[n] for c in candidates]) for n in candidates[0]}
         return float(np.mean([s for s, _ in found])), joined
@@ -178,9 +175,9 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _each(args: argparse.Namespace, indices: range):
+def _each(args: argparse.Namespace, kernel: float, indices: range):
     """Score and candidates of field after field."""
-    one = partial(_field, vars(args))
+    one = partial(_field, vars(args), kernel)
     if not args.workers:
         yield from map(one, indices)
         return
@@ -188,13 +185,12 @@ def _each(args: argparse.Namespace, indices: range):
         yield from executor.map(one, indices)
 
 
-def _field(args: dict, index: int) -> tuple[float, dict[str, np.ndarray]]:
+def _field(args: dict, kernel: float, index: int) -> tuple[float, dict[str, np.ndarray]]:
     """Score and candidates of one field."""
     if args["workers"]:
         torch.set_num_threads(1)
     dirty, cycle, components = simulate(index, simulator.Settings(args["npix"]), args["seed"])
     sampling = Sampling(nsamples=args["nsamples"], seed=index, device=args["device"])
     found = reconstruct(dirty, Options(network=args["out"], nmajor=1, sampling=sampling), cycle)
-    _, settings = checkpoint.load(args["out"])
-    value = score(found, dirty, components, settings.kernel)
+    value = score(found, dirty, components, kernel)
     return value, compare(found.sources, dirty, components)

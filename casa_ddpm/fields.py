@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import torch
 from astropy import units as u
 from astropy.io import fits
 from astropy.table import QTable
@@ -13,6 +15,7 @@ from astropy.wcs import WCS
 
 from casa_ddpm import arrays, simulator
 from casa_ddpm.dirty import Beam, DirtyImage
+from casa_ddpm.peel import convolve
 from casa_ddpm.sky import Components
 
 #: Where simulated fields lie on the sky [deg] and their frequency [Hz].
@@ -83,6 +86,18 @@ def as_dirty(data: np.ndarray, optics: simulator.Optics, cell: float, noise: flo
     wcs.wcs.cunit = ["deg", "deg"]
     wcs.wcs.radesys = "ICRS"
     return DirtyImage(data * noise, psf / psf.max(), beam, cell, freq=FREQUENCY, wcs=wcs)
+
+
+def observed(
+    data: np.ndarray, optics: simulator.Optics, cell: float, noise: float
+) -> tuple[DirtyImage, Callable[[np.ndarray], np.ndarray]]:
+    """A simulated field as `as_dirty` makes it, and its major cycle, which knows the whole PSF."""
+    dirty = as_dirty(data, optics, cell, noise)
+
+    def major_cycle(model: np.ndarray) -> np.ndarray:
+        return dirty.data - convolve(torch.from_numpy(model), optics.psf).numpy()
+
+    return dirty, major_cycle
 
 
 def truth(components: Components, image: DirtyImage, beam: float, noise: float) -> QTable:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 import torch
 from astropy.table import QTable
@@ -191,7 +193,7 @@ class Scene:
         mean = skies.mean(0)
         if not (mean > faint).any():
             return skies
-        likelihood = Likelihood(self._canonical_psf(), sigma, kernel)
+        likelihood = Likelihood(self._canonical_psf, sigma, kernel)
         shown = self.frame.forward(torch.from_numpy(data))
         for k, sky in enumerate(skies):
             white = noise_field(seed, k, likelihood.shape, _FIT_NOISE)[0]
@@ -226,7 +228,7 @@ class Scene:
         sweep = Sweep(
             regions,
             self.frame.forward(torch.from_numpy(data)),
-            Likelihood(self._canonical_psf(), sigma, kernel),
+            Likelihood(self._canonical_psf, sigma, kernel),
             minflux * sigma,
             flux_density,
         )
@@ -237,6 +239,7 @@ class Scene:
             skies[k] = torch.from_numpy(redrawn)
         return skies
 
+    @cached_property
     def _canonical_psf(self) -> torch.Tensor:
         """The PSF on canonical pixels, per unit of flux, centred as a PSF is."""
         frame = self.frame

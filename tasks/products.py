@@ -52,12 +52,13 @@ def write(
         shape = (parameters["nsamples"], *_shape(found))
         samples = [np.zeros(shape, np.float32) if f is None else f.samples for f in found]
         casa.write_samples(name + ".samples", np.stack(samples, 1), template)
-    table = _catalogue(planes, found, parameters)
+    tables = _catalogues(planes, found, parameters)
+    table = tables[0] if len(planes) == 1 else catalogue.join(tables)
     catalogue.write(table, name)
     # Outside of the primary beam there is no corrected flux.
     chosen = table[(table["prob"] >= parameters["minprob"]) & np.isfinite(table["flux"])]
     casa.write_components(name + ".cl", chosen)
-    _picture(name + ".png", planes, found, parameters)
+    _picture(name + ".png", planes, found, tables, parameters["minprob"])
     return chosen
 
 
@@ -71,17 +72,17 @@ def _cube(found: Sequence[Reconstruction | None], image: str) -> np.ndarray:
     return np.stack([np.zeros(shape) if f is None else getattr(f, image) for f in found])
 
 
-def _catalogue(planes, found, parameters: dict[str, Any]) -> QTable:
+def _catalogues(planes, found, parameters: dict[str, Any]) -> dict[int, QTable]:
+    """Every channel's catalogue, by its number."""
     meta = {"network": checkpoint.digest(parameters["network"]), "seed": parameters["seed"]}
-    tables = {
+    return {
         k: catalogue.build(one.sources, plane, one.noise, meta=meta)
         for k, (plane, one) in enumerate(zip(planes, found, strict=True))
         if one is not None
     }
-    return tables[0] if len(planes) == 1 else catalogue.join(tables)
 
 
-def _picture(path: str, planes, found, parameters: dict[str, Any]) -> None:
+def _picture(path: str, planes, found, tables: dict[int, QTable], minprob: float) -> None:
     """The summary picture, of the brightest channel."""
     peaks = [-np.inf if f is None else float(f.restored.max()) for f in found]
     k = int(np.argmax(peaks))
@@ -89,6 +90,6 @@ def _picture(path: str, planes, found, parameters: dict[str, Any]) -> None:
     picture.summary(
         path, dirty=dirty, model=one.model, std=one.std, prob=one.prob,
         residual=one.residual, restored=one.restored,
-        catalogue=catalogue.build(one.sources, dirty, one.noise), minprob=parameters["minprob"],
+        catalogue=tables[k], minprob=minprob,
         title="" if len(planes) == 1 else f"channel {k} of {len(planes)}",
     )  # fmt: skip

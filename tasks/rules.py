@@ -102,7 +102,7 @@ VISIBILITIES_ONLY = frozenset(
     " weighting robust noise npixels uvtaper savemodel calcres calcpsf usemask mask pbmask"
     " sidelobethreshold noisethreshold lownoisethreshold negativethreshold smoothfactor"
     " minbeamfrac cutthreshold growiterations dogrowprune minpercentchange verbose fastnoise"
-    " parallel restoringbeam psfcutoff normtype".split()
+    " parallel restoringbeam psfcutoff".split()
 )
 
 _QUANTITY = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(\S*)\s*")

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from astropy.table import QTable
 
-from casa_ddpm import checkpoint
+from casa_ddpm.checkpoint import Settings
 from casa_ddpm.posterior import choose_device, choose_precision
 from casa_ddpm.reconstruction import Options, Reconstruction
 
@@ -83,6 +83,7 @@ def _minor(one: Reconstruction, options: Options, full: bool) -> dict[str, list[
 def account(
     found: Sequence[Reconstruction | None],
     options: Options,
+    settings: Settings,
     table: QTable,
     name: str,
     seconds: dict[str, float],
@@ -94,6 +95,8 @@ def account(
     found : sequence of Reconstruction
         One for each channel, None where it has no data.
     options : Options
+    settings : Settings
+        Of the options' network.
     table : QTable
         The sources of the component list.
     name : str
@@ -102,7 +105,6 @@ def account(
         Of each stage.
     """
     device = choose_device(options.sampling.device)
-    _, settings = checkpoint.load(options.network)
     noise = [np.nan if one is None else one.noise for one in found]
     cycles = [[] if one is None else one.cycles for one in found]
     whole = len(found) == 1

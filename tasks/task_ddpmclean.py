@@ -12,6 +12,7 @@ import numpy as np
 from astropy import units as u
 from tqdm import tqdm
 
+from casa_ddpm.checkpoint import Settings
 from casa_ddpm.posterior import Sampling, choose_device
 from casa_ddpm.reconstruction import Options, Reconstruction, load_network, reconstruct_cube
 
@@ -36,7 +37,7 @@ def ddpmclean(**parameters: Any) -> dict[str, Any]:
         tclean's summary, and the key ``ddpm``.
     """
     options = _options(parameters)
-    load_network(options)
+    _, settings = load_network(options)
     choose_device(options.sampling.device)
     from casa_ddpm import casa  # CASA is met here, after all that can be checked without it
 
@@ -48,10 +49,13 @@ def ddpmclean(**parameters: Any) -> dict[str, Any]:
         name = casa.next_name(name)
     # Before the imager: CASA crashes on what a run that was killed has left half written.
     with casa.unfinished(name) as journal:
-        return _run(casa, journal, name, options, parameters, clock)
+        return _run(casa, journal, name, options, settings, parameters, clock)
 
 
-def _run(casa, journal, name: str, options: Options, parameters: dict[str, Any], clock: _Clock):
+def _run(
+    casa, journal, name: str, options: Options, settings: Settings, parameters: dict[str, Any],
+    clock: _Clock,
+) -> dict[str, Any]:  # fmt: skip
     """All that is done under the name of the products, once that is settled."""
     with _imager(casa, parameters | {"imagename": name, "restart": True}) as imager:
         start = imager.model()
@@ -79,7 +83,7 @@ def _run(casa, journal, name: str, options: Options, parameters: dict[str, Any],
     return (
         nothing_done
         | summary.of_cycles(found, cycle.calls, options, parameters)
-        | {"ddpm": summary.account(found, options, table, name, clock.seconds)}
+        | {"ddpm": summary.account(found, options, settings, table, name, clock.seconds)}
     )
 
 

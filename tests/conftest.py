@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 from dataclasses import dataclass
@@ -59,6 +60,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             simulated = {"small_ms", "line_ms"}.intersection(getattr(item, "fixturenames", ()))
             if "casa" in item.keywords or simulated:
                 item.add_marker(pytest.mark.skip(reason="casatasks is not installed"))
+
+
+def pixels(path):
+    """An image's pixels, in its own axes, as CASA sees them."""
+    from casatools import image
+
+    tool = image()
+    tool.open(str(path))
+    try:
+        return tool.getchunk()
+    finally:
+        tool.done()
+
+
+def checksum(folder):
+    """Of the names and contents of all files of a MeasurementSet but its locks."""
+    total = hashlib.sha256()
+    for path in sorted(Path(folder).rglob("*")):
+        if path.is_file() and path.name != "table.lock":
+            total.update(str(path.relative_to(folder)).encode() + path.read_bytes())
+    return total.hexdigest()
 
 
 @pytest.fixture(scope="session")

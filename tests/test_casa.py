@@ -1,6 +1,5 @@
 """The edge to CASA, against tclean itself on the same data."""
 
-import hashlib
 import os
 import re
 import shutil
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.table import QTable
+from conftest import checksum, pixels
 from numpy.testing import assert_allclose, assert_array_equal
 
 from casa_ddpm import measures
@@ -45,15 +45,6 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def pixels(path):
-    """An image's pixels, in its own axes, as the image tool gives them."""
-    tool = image()
-    tool.open(path)
-    values = tool.getchunk()
-    tool.done()
-    return values
-
-
 def header(path):
     """What an image's header says, without what differs from run to run."""
     tool = image()
@@ -78,15 +69,6 @@ def history(path):
     lines = tool.history(list=False)
     tool.done()
     return lines
-
-
-def checksum(path):
-    """Hash of a table's files, but for its lock."""
-    digest = hashlib.sha256()
-    for file in sorted(Path(path).rglob("*")):
-        if file.is_file() and file.name != "table.lock":
-            digest.update(str(file.relative_to(path)).encode() + file.read_bytes())
-    return digest.hexdigest()
 
 
 def some_model(shape):

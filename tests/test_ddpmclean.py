@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import hashlib
 import os
 import shutil
 import warnings
@@ -12,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.table import QTable
-from conftest import simulate
+from conftest import checksum, pixels, simulate
 
 from casa_ddpm import ddpmclean, measures
 from casa_ddpm.dirty import Beam
@@ -25,27 +24,6 @@ PRODUCTS = (
     " .cat.ecsv .cat.fits .crtf .reg .png"
 ).split()
 FAST = {"nsamples": 6, "nsteps": 6, "device": "cpu"}
-
-
-def pixels(path):
-    """An image's pixels as CASA sees them."""
-    from casatools import image
-
-    tool = image()
-    tool.open(str(path))
-    try:
-        return tool.getchunk()
-    finally:
-        tool.done()
-
-
-def checksum(folder):
-    """Of all files of a MeasurementSet but its locks."""
-    total = hashlib.sha256()
-    for path in sorted(Path(folder).rglob("*")):
-        if path.is_file() and path.name != "table.lock":
-            total.update(path.read_bytes())
-    return total.hexdigest()
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from astropy.table import QTable
-from conftest import simulate
+from conftest import pixels, simulate
 
 from casa_ddpm import ddpmclean, matching
 
@@ -21,17 +21,6 @@ def pointings():
     return ((0.0, 0.0), *map(tuple, outer.tolist()))
 
 
-def plane(path):
-    from casatools import image
-
-    tool = image()
-    tool.open(path)
-    try:
-        return tool.getchunk()[:, :, 0, 0].T
-    finally:
-        tool.done()
-
-
 def test_completeness_is_the_same_under_all_pointings(tmp_path, monkeypatch):
     """Apparent S/N 7 to 12 wherever they are: flat noise, every source found, its flux right."""
     from casatasks import tclean
@@ -43,7 +32,7 @@ def test_completeness_is_the_same_under_all_pointings(tmp_path, monkeypatch):
         "datacolumn": "data", "phasecenter": f"J2000 {empty.ra}deg {empty.dec}deg",
     }  # fmt: skip
     tclean(vis=empty.path, imagename="dry", niter=0, **values)
-    pb, noise = plane("dry.pb"), plane("dry.residual")
+    pb, noise = (pixels(f"dry.{part}")[:, :, 0, 0].T for part in ("pb", "residual"))
     sigma = noise[pb > 0.3].std()
     for low in (0.3, 0.5, 0.7, 0.9):
         level = noise[(pb > low) & (pb <= low + 0.2)]

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
 from astropy import units as u
 from astropy.table import QTable
-from conftest import simulate
+from conftest import checksum, pixels, simulate
 
 from casa_ddpm import ddpmclean
 
@@ -38,18 +36,6 @@ def column(path, name):
         tool.done()
 
 
-def pixels(path):
-    """An image's pixels as CASA sees them."""
-    from casatools import image
-
-    tool = image()
-    tool.open(str(path))
-    try:
-        return tool.getchunk()
-    finally:
-        tool.done()
-
-
 def copy_of(small_ms, path):
     """A MeasurementSet with nothing but its data in it."""
     from casatools import table
@@ -62,15 +48,6 @@ def copy_of(small_ms, path):
     finally:
         tool.done()
     return str(path)
-
-
-def checksum(folder):
-    """Of all files of a MeasurementSet but its locks."""
-    total = hashlib.sha256()
-    for path in sorted(Path(folder).rglob("*")):
-        if path.is_file() and path.name != "table.lock":
-            total.update(str(path.relative_to(folder)).encode() + path.read_bytes())
-    return total.hexdigest()
 
 
 @pytest.mark.parametrize("savemodel", ["modelcolumn", "virtual"])

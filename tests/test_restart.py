@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import checksum
 
 from casa_ddpm import ddpmclean
 
@@ -102,15 +102,6 @@ def assert_same_products(folder, other):
             np.testing.assert_equal(image(mine), image(theirs), err_msg=name)
         else:
             assert Path(mine).read_bytes() == Path(theirs).read_bytes(), name
-
-
-def checksum(folder):
-    """Of all files of a MeasurementSet but its locks."""
-    total = hashlib.sha256()
-    for path in sorted(Path(folder).rglob("*")):
-        if path.is_file() and path.name != "table.lock":
-            total.update(str(path.relative_to(folder)).encode() + path.read_bytes())
-    return total.hexdigest()
 
 
 class Folders:
