@@ -191,6 +191,6 @@ def _field(args: dict, kernel: float, index: int) -> tuple[float, dict[str, np.n
         torch.set_num_threads(1)
     dirty, cycle, components = simulate(index, simulator.Settings(args["npix"]), args["seed"])
     sampling = Sampling(nsamples=args["nsamples"], seed=index, device=args["device"])
-    found = reconstruct(dirty, Options(network=args["out"], nmajor=1, sampling=sampling), cycle)
+    found = reconstruct(dirty, Options(network=args["out"], sampling=sampling), cycle)
     value = score(found, dirty, components, kernel)
     return value, compare(found.sources, dirty, components)

@@ -27,6 +27,8 @@ from casa_ddpm.scene import Scene
 _LEAST = 3.5
 #: Most major cycles for what a pass leaves above the noise.
 _ROUNDS = 4
+#: Most major cycles of the peel: far sidelobes go as the noise that they pass for goes.
+_PEELS = 3
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,9 @@ def _peel(scene: Scene, model: np.ndarray, residual: np.ndarray):
     sigma : float
     """
     peeled, rest, sigma = scene.peel(residual)
-    if scene.outruns(peeled, sigma):
+    for _ in range(_PEELS):
+        if not scene.outruns(peeled, sigma):
+            break
         model = model + peeled
         residual = yield model
         peeled, rest, sigma = scene.peel(residual)

@@ -225,18 +225,24 @@ class Scene:
         beam = self.dirty.beam.fwhm / self.dirty.cell * self.frame.zoom()
         mean = skies.numpy().mean(0, dtype=float) / sigma
         regions = find_candidates(mean, beam, kernel, minflux / len(skies))
+        shown = self.frame.forward(torch.from_numpy(data))
+        likelihood = Likelihood(self._canonical_psf, sigma, kernel)
+        # What the peel has left of sidelobes passed for noise; the realisations know better.
+        left = (shown - likelihood.predict(skies.mean(0))).numpy()
+        likelihood.noise = min(sigma, noise.rms(left, self.inside.numpy() > 0))
         sweep = Sweep(
             regions,
-            self.frame.forward(torch.from_numpy(data)),
-            Likelihood(self._canonical_psf, sigma, kernel),
+            shown,
+            likelihood,
             minflux * sigma,
             flux_density,
+            beam,
+            kernel,
         )
         for k, sky in enumerate(skies.numpy()):
-            parts = range(_SWEEP_NOISE, _SWEEP_NOISE + 3 * ROUNDS)
+            parts = range(_SWEEP_NOISE, _SWEEP_NOISE + ROUNDS)
             white = np.stack([noise_field(seed, k, sky.shape, part)[0].numpy() for part in parts])
-            redrawn = sweep.redraw(sky, white.reshape(ROUNDS, 3, *sky.shape))
-            skies[k] = torch.from_numpy(redrawn)
+            skies[k] = torch.from_numpy(sweep.redraw(sky, white))
         return skies
 
     @cached_property

@@ -178,8 +178,8 @@ def test_start_is_part_of_the_model(points):
     once = Options(sampling=FAST, nmajor=1)
     again, fresh = reconstruct(rest, once, start=found.model), reconstruct(dirty, once)
     assert again.model.sum() == pytest.approx(fresh.model.sum(), rel=0.05)
-    # The PSF ends with the image here, which leaves far sidelobes of the brightest.
-    assert again.residual.std() == pytest.approx(rest.data.std(), rel=0.1)
+    # What is left is no more than before; far sidelobes, beyond the PSF's edge, may go as well.
+    assert 0.8 * rest.data.std() < again.residual.std() < 1.05 * rest.data.std()
 
 
 def test_primary_beam_bounds_the_model(points):

@@ -13,11 +13,12 @@ from casa_ddpm.sky import flux_density
 from casa_ddpm.sweep import ROUNDS, Sweep
 
 NPIX, BEAM, KERNEL = 64, 4.0, 2.0
-DRAWS = 600
+DRAWS = 150
 
 
-def flat(flux):
-    return np.ones_like(flux)
+def flat(flux, area):
+    """Any flux, of points alone."""
+    return np.ones_like(flux) * (np.asarray(area) < 1e-3)
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +48,9 @@ def around(*places, radius=6):
 
 def redraw(sky, regions, data, likelihood, prior=flat, least=1.0, draws=DRAWS):
     """Skies after a sweep, shape (draws, ny, nx)."""
-    sweep = Sweep(regions, data, likelihood, least, prior)
-    white = np.random.default_rng(1).normal(size=(draws, ROUNDS, 3, NPIX, NPIX))
-    return np.stack([sweep.redraw(sky, noise) for noise in white])
+    sweep = Sweep(regions, data, likelihood, least, prior, BEAM, KERNEL)
+    white = np.random.default_rng(1).normal(size=(draws, ROUNDS, NPIX, NPIX))
+    return np.stack([sweep.redraw(sky, noise) for noise in white.astype(np.float32)])
 
 
 def fluxes(skies, regions, label=1):
@@ -78,7 +79,7 @@ def test_flux_is_the_matched_filters_with_the_noise_of_a_point(likelihood):
         found = fluxes(skies, regions)
         # Moving a source to where the data want it raises its flux a little.
         assert found.mean() == pytest.approx(best, abs=0.25)
-        assert found.std() == pytest.approx(1, rel=0.12)
+        assert found.std() == pytest.approx(1, rel=0.17)
 
 
 def test_position_has_the_scatter_that_the_noise_allows(likelihood):
@@ -88,7 +89,7 @@ def test_position_has_the_scatter_that_the_noise_allows(likelihood):
     for found, true in zip(centroids(skies), (32.3, 31.8), strict=True):
         limit = 0.425 * BEAM / 20
         assert found.mean() == pytest.approx(true, abs=4 * limit / np.sqrt(DRAWS) + 0.01)
-        assert found.std() == pytest.approx(limit, rel=0.12)
+        assert found.std() == pytest.approx(limit, rel=0.17)
 
 
 def test_neighbours_are_told_apart(likelihood):
@@ -107,12 +108,12 @@ def test_prior_takes_the_selection_bias_away(likelihood):
     data = likelihood.predict(torch.from_numpy(drawn((32, 32, 4))))
     regions = around((32, 32))
 
-    def steep(flux):
-        return flux**-2.5
+    def steep(flux, area):
+        return flux**-2.5 * flat(flux, area)
 
     found = fluxes(redraw(drawn((32, 32, 4)), regions, data, likelihood, steep), regions)
     grid = np.linspace(1, 10, 2000)
-    density = np.exp(-((grid - 4) ** 2) / 2) * steep(grid)
+    density = np.exp(-((grid - 4) ** 2) / 2) * grid**-2.5
     mean = (grid * density).sum() / density.sum()
     deviation = np.sqrt(((grid - mean) ** 2 * density).sum() / density.sum())
     assert found.mean() == pytest.approx(mean, abs=4 * deviation / np.sqrt(DRAWS) + 0.1)
