@@ -5,12 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTESTFLAGS ?=
 
-.PHONY: help venv demo test lint format docs clean
+.PHONY: help venv demo test benchmark lint format docs clean
 
 help:
 	@echo "make venv    the environment, in .venv"
 	@echo "make demo    a simulated observation, imaged by ddpmclean and tclean, in demo/"
 	@echo "make test    the tests; PYTESTFLAGS='-m slow' for the long ones"
+	@echo "make benchmark    the quick benchmark: fails where the network is worse than recorded"
 	@echo "make lint    ruff and mypy"
 	@echo "make docs    the documentation, in docs/_build"
 	@echo "make clean   removes what the above made"
@@ -20,7 +21,7 @@ venv: $(VENV)/.installed
 # The stamps are written last: an installation that was cut off is taken up again.
 $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[casa,data,test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[casa,data,benchmark,test]'
 	touch $@
 
 $(VENV)/.docs: $(VENV)/.installed
@@ -32,6 +33,9 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest $(PYTESTFLAGS)
+
+benchmark: $(VENV)/.installed
+	$(BIN)/casa-ddpm benchmark --quick --workers 2 --out "$$(mktemp -d)"
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -1,4 +1,6 @@
-"""The benchmark's arithmetic on crafted tables, and a run of two fields."""
+"""The benchmark's command: what it refuses, and what it writes."""
+
+from __future__ import annotations
 
 import argparse
 import json
@@ -7,75 +9,209 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from casa_ddpm import benchmark
+from casa_ddpm import benchmark, checkpoint, measures
+from casa_ddpm.benchmark import command, metrics, report, rivals
+from casa_ddpm.benchmark.protocols import PROTOCOLS
+
+SMALL = "--route image --npix 64 --nsamples 2 --nmajor 1 --device cpu"
 
 
-def test_best_f1_by_hand():
-    nan = np.nan
-    table = Table({"score": [0.9, 0.8, 0.7, 0.6], "truth": [5.0, nan, 4.0, nan]})
-    # One hit of one: 2/(1+4); two of three: 4/(3+4) is the best.
-    best = benchmark.best_f1(table, ntrue=4)
-    assert best == pytest.approx(
-        {"F1": 4 / 7, "purity": 2 / 3, "completeness": 0.5, "threshold": 0.7}
-    )
-
-
-def test_peaks_of_an_image():
-    image = np.zeros((20, 30))
-    image[4, 7], image[4, 8], image[15, 20], image[10, 10] = 5, 4, 3, 2
-    x, y, value = benchmark.peaks(image)
-    assert list(zip(x, y, value, strict=True)) == [(7, 4, 5), (20, 15, 3)]
-
-
-def test_flux_rows_by_hand():
-    table = Table(
-        {
-            "prob": [1.0, 1.0, 0.5, 1.0],
-            "truth": [8.0, 8.0, 8.0, np.nan],
-            "flux": [8.0, 12.0, 99.0, 99.0],
-            "flux_err": [1.0, 1.0, 1.0, 1.0],
-        }
-    )
-    [row] = benchmark.flux_rows(table)
-    assert row["S/N"] == "7-10" and row["sources"] == 2
-    assert row["median ratio"] == 1.25 and row["within error"] == 0.5
-    assert row["scatter [noise]"] == 2
-
-
-def test_probability_rows_by_hand():
-    table = Table({"prob": [0.1, 0.2, 0.9, 1.0], "truth": [np.nan, 3.0, 4.0, 5.0]})
-    assert benchmark.probability_rows(table) == [
-        {"prob": "0.0-0.2", "candidates": 2, "true": 0.5},
-        {"prob": "0.8-1.0", "candidates": 2, "true": 1.0},
-    ]
-
-
-def test_fields_are_those_of_their_number():
-    one, same, other = (benchmark.observe("independent", i, 3, "vla.b", 64) for i in (0, 0, 1))
-    assert np.array_equal(one.dirty.data, same.dirty.data)
-    assert not np.array_equal(one.dirty.data, other.dirty.data)
-    explained = one.major_cycle(np.zeros_like(one.dirty.data))
-    assert np.array_equal(explained, one.dirty.data)
-
-
-def test_run(tmp_path, capsys):
+def parse(words):
     parser = argparse.ArgumentParser()
     benchmark.add_arguments(parser)
-    words = f"--out {tmp_path} --fields 2 --empty 1 --npix 64 --nsamples 2 --device cpu"
-    assert benchmark.run(parser.parse_args(words.split())) == 0
-    figures = json.loads((tmp_path / "benchmark.json").read_text())
-    assert figures == json.loads(capsys.readouterr().out)
-    assert figures["independent"]["fields"] == 2 and figures["empty"]["sources"] == 0
-    assert 0.9 < figures["empty"]["residual rms"]["mean"] < 1.1
+    return parser.parse_args(words.split())
+
+
+@pytest.fixture
+def known(tmp_path, monkeypatch):
+    """Files that the words of refused options name, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "some.ms").mkdir()
+    columns = {"ra": [150.0], "dec": [-30.0], "flux": [1.0]}
+    Table(columns).write("truth.csv")
+    Table({name: columns[name] for name in ("ra", "dec")}).write("fluxless.csv")
+    return {path.name for path in tmp_path.iterdir()}
 
 
 @pytest.mark.parametrize(
     ("words", "text"),
-    [("--fields 0", "fields must be at least 1"), ("--array x", "array 'x' is not in the library")],
+    [
+        ("--nsamples 0", "nsamples must be at least 1, got 0"),
+        ("--npix 16", "npix must be at least 32, got 16"),
+        ("--fields -1", "fields must be at least 0, got -1"),
+        ("--nmajor 0", "nmajor must be at least 1, got 0"),
+        ("--workers -1", "workers must be at least 0, got -1"),
+        ("--protocols empty,sea", r"protocols must be of \['independent', .*got \['sea'\]"),
+        ("--rivals peaks,eye", r"rivals must be all, none or of \['peaks', .*got \['eye'\]"),
+        ("--truth truth.csv", "truth must come with vis, got 'truth.csv' alone"),
+        ("--cell 1arcsec", "cell must come with vis, got '1arcsec' alone"),
+        ("--vis some.ms --cell 1arcsec", "truth must be given with vis, got vis='some.ms' alone"),
+        ("--vis some.ms --truth truth.csv", "cell must be given with vis"),
+        (
+            "--vis some.ms --truth truth.csv --cell 1arcsec --protocols empty",
+            "protocols must not be given with vis, got 'empty'",
+        ),
+        ("--vis some.ms --truth truth.csv --cell 1arcsec --fields 2", "fields must not be given"),
+        ("--vis some.ms --truth truth.csv --cell 1arcsec --quick", "quick must not be given"),
+        (
+            "--vis some.ms --truth truth.csv --cell 1arcsec --route image",
+            "route must be 'ms' with vis, got 'image'",
+        ),
+        ("--vis some.ms --truth fluxless.csv --cell 1arcsec", r"has no \['flux'\]"),
+        ("--vis some.ms --truth truth.csv --cell 1", "cell must be an angle"),
+    ],
 )
-def test_refused(tmp_path, words, text):
-    parser = argparse.ArgumentParser()
-    benchmark.add_arguments(parser)
+def test_refused(known, tmp_path, monkeypatch, words, text):
+    monkeypatch.setattr(measures, "installed", lambda name: True)
     with pytest.raises(ValueError, match=text):
-        benchmark.run(parser.parse_args(f"--out {tmp_path / 'new'} {words}".split()))
+        benchmark.run(parse(f"--out new {words}"))
+    assert {path.name for path in tmp_path.iterdir()} == known
+
+
+def test_without_casa_there_are_images_only(tmp_path, monkeypatch):
+    monkeypatch.setattr(measures, "installed", lambda name: False)
+    with pytest.raises(ValueError, match="route must be 'image' where casatasks is not installed"):
+        benchmark.run(parse(f"--out {tmp_path / 'new'}"))
     assert not (tmp_path / "new").exists()
+
+
+def test_what_exists_is_not_overwritten(tmp_path):
+    (tmp_path / "mine").touch()
+    with pytest.raises(FileExistsError, match="is not empty and is not overwritten"):
+        benchmark.run(parse(f"--out {tmp_path} {SMALL}"))
+    with pytest.raises(FileExistsError, match="is not empty and is not overwritten"):
+        benchmark.run(parse(f"--out {tmp_path / 'mine'} {SMALL}"))
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_wrong_network_is_refused(tmp_path):
+    with pytest.raises((ValueError, FileNotFoundError), match="nowhere"):
+        benchmark.run(parse(f"--out {tmp_path / 'new'} --network nowhere {SMALL}"))
+    assert not (tmp_path / "new").exists()
+
+
+def test_plan():
+    """By default every protocol with its own number of fields, or with one number for all."""
+    plan = command._plan(parse("--out new"))
+    assert len(plan) == sum(law.fields for law in PROTOCOLS.values()) == len(set(plan))
+    plan = command._plan(parse("--out new --protocols empty,arrays --fields 2"))
+    assert plan == [("empty", 0), ("empty", 1), ("arrays", 0), ("arrays", 1)]
+    quick = command._plan(parse("--out new --quick"))
+    assert len(quick) == sum(command.QUICK.values()) and command.QUICK.keys() <= PROTOCOLS.keys()
+
+
+def test_rivals_are_those_that_are_asked_for():
+    def names(words):
+        return [rival.name for rival in command._rivals(parse(f"--out new {words}"))]
+
+    assert names("") == [rival.name for rival in rivals.RIVALS]
+    assert names("--rivals none") == names("--route image") == []
+    assert names("--rivals tclean+imfit,peaks") == ["tclean+imfit", "peaks"]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Two runs of one field with sources and one without, of the same seed."""
+    folder = tmp_path_factory.mktemp("runs")
+    for name in ("one", "two"):
+        words = f"--out {folder / name} {SMALL} --protocols independent,empty --fields 1"
+        assert benchmark.run(parse(words)) == 0
+    return folder
+
+
+def test_everything_is_written(runs):
+    written = {path.name for path in (runs / "one").iterdir()}
+    pictures = {f"{kind}_independent.png" for kind in ("curves", "snr", "flux")}
+    tables = {"truth.ecsv", "detections.ecsv", "images.ecsv"}
+    assert written >= tables | pictures | {"figures.json", "timing.json", "report.md"}
+    read = report.read(runs / "one")
+    assert list(read.figures) == ["independent", "empty"]
+    assert {metrics.OURS, metrics.PEAKS} <= set(read.figures["independent"])
+    assert set(read.truth["protocol"]) == {"independent"}
+    assert read.settings["protocols"]["empty"] == "noise alone"
+    assert read.settings["network"] == checkpoint.digest("default")
+    assert (read.images["seconds"] >= 0).all()
+    page = (runs / "one" / "report.md").read_text()
+    assert "## Protocol: empty" in page and "nan" not in page
+    for name in pictures:
+        assert f"![{name}]({name})" in page
+
+
+def test_one_field_has_no_intervals_and_nobody_is_better(runs):
+    """How fields differ is not known from one."""
+    read = report.read(runs / "one")
+    for figure in read.figures["independent"][metrics.OURS].values():
+        assert figure["low"] is None and figure["high"] is None
+    pairs = read.comparisons["independent"][metrics.OURS][metrics.PEAKS]
+    assert {figure["better"] for figure in pairs.values()} == {None}
+
+
+def test_same_seed_same_bytes(runs):
+    for path in (runs / "one").iterdir():
+        if path.name != "timing.json":
+            assert path.read_bytes() == (runs / "two" / path.name).read_bytes(), path.name
+
+
+# The quick variant
+
+
+def figures(**values):
+    """Figures of our method in one protocol, with intervals of half width 0.1."""
+    made = {
+        name: {"value": v, "low": v - 0.1, "high": v + 0.1, "n": 9} for name, v in values.items()
+    }
+    return {"independent": {metrics.OURS: made}}
+
+
+def recorded(**values):
+    return {"independent": figures(**values)["independent"][metrics.OURS]}
+
+
+def test_worsened_by_hand():
+    """Less completeness, more scatter, or a ratio that is farther from 1; beyond 0.2."""
+    old = recorded(completeness_90=0.8, flux_scatter=1.0, flux_ratio=1.05)
+
+    def worse(**values):
+        return list(command.worsened(figures(**values), old))
+
+    assert worse(completeness_90=0.61, flux_scatter=1.19, flux_ratio=0.77) == []
+    assert worse(completeness_90=0.95, flux_scatter=0.5, flux_ratio=1.0) == []
+    assert worse(completeness_90=0.59, flux_scatter=1.0, flux_ratio=1.0) == [
+        "independent completeness_90: 0.59, recorded 0.8"
+    ]
+    assert len(worse(completeness_90=0.9, flux_scatter=1.21, flux_ratio=0.74)) == 2
+
+
+def test_what_is_not_known_is_not_worse():
+    old = recorded(f1=0.9, flux_ratio=1.0)
+    old["independent"]["f1"] |= {"low": None, "high": None}
+    new = figures(f1=0.1, flux_ratio=1.0)
+    new["independent"][metrics.OURS]["flux_ratio"]["value"] = None
+    assert list(command.worsened(new, old)) == []
+
+
+@pytest.mark.parametrize(("completeness", "code"), [(1.0, 1), (0.0, 0)])
+def test_quick(tmp_path, monkeypatch, capsys, completeness, code):
+    """Fails where what is recorded is better."""
+    kept = {"value": completeness, "low": completeness, "high": completeness, "n": 20}
+    old = {
+        "network": checkpoint.digest("default"),
+        "figures": {"independent": {"completeness_90": kept}},
+    }
+    monkeypatch.setattr(command, "_recorded", lambda: old)
+    monkeypatch.setattr(command, "QUICK", {"independent": 2})
+    words = f"--out {tmp_path / 'new'} {SMALL.removeprefix('--route image ')} --quick"
+    assert benchmark.run(parse(words)) == code
+    said = capsys.readouterr().out
+    assert ("worse than recorded: independent completeness_90" in said) == bool(code)
+    seen = json.loads((tmp_path / "new" / "figures.json").read_text())["figures"]["independent"]
+    assert np.isfinite(seen[metrics.OURS]["completeness_90"]["value"])
+
+
+def test_recorded_figures_are_of_one_network(monkeypatch, capsys):
+    old = {"network": "another", "figures": {}}
+    monkeypatch.setattr(command, "_recorded", lambda: old)
+    assert command._watch(parse("--out new --quick"), {}) == 1
+    assert "another network's" in capsys.readouterr().out
+    # A checkpoint of one's own is compared with the shipped network's figures.
+    assert command._watch(parse("--out new --quick --network mine"), {}) == 0

@@ -85,6 +85,17 @@ def test_import_of_the_package_is_light(tmp_path):
     assert import_errors(blocked, ["casa_ddpm", "casa_ddpm.tasks"], tmp_path) == {}
 
 
+def test_help_of_the_benchmark_does_not_wait_for_what_it_draws_with(tmp_path):
+    """Nor does wrong usage: CASA, the pictures and the reconstruction come with the run."""
+    heavy = [*CASA, "matplotlib", "skimage", "photutils", "regions"]
+    # Not blocked, as astropy looks for matplotlib without importing it.
+    code = "import casa_ddpm.benchmark, sys; print(sorted(sys.modules))"
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    assert not {f"{name!r}" for name in heavy} & set(process.stdout.strip("[]\n").split(", "))
+
+
 def test_blocking_works(tmp_path):
     assert "blocked" in import_errors(["numpy"], ["numpy"], tmp_path)["numpy"]
 

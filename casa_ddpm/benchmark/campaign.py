@@ -1,0 +1,106 @@
+"""All fields of a benchmark, measured one after the other or in several processes."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+from astropy.table import Table, vstack
+from tqdm import tqdm
+
+from casa_ddpm.benchmark import tables
+from casa_ddpm.benchmark.observation import (
+    Observatory,
+    Rows,
+    from_image,
+    from_user,
+    from_visibilities,
+)
+from casa_ddpm.benchmark.rivals import RIVALS
+from casa_ddpm.benchmark.user import Simulation
+from casa_ddpm.options import Options
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """Which fields are measured, and how.
+
+    Parameters
+    ----------
+    fields : tuple of (str, int)
+        Protocol and number of each; not looked at where there is a `user`.
+    options : Options
+        Of the reconstruction; the seed of its sampling is the field's number.
+    route : {'ms', 'image'}
+    seed : int
+        Of the fields.
+    npix : int
+        Side of the images.
+    rivals : tuple of str
+        Names of those that are run; none on the route 'image'.
+    workers : int
+        Processes; 0: this one.
+    user : Simulation, optional
+        A user's own, the only field.
+    """
+
+    fields: tuple[tuple[str, int], ...]
+    options: Options
+    route: str = "ms"
+    seed: int = 0
+    npix: int = 160
+    rivals: tuple[str, ...] = ()
+    workers: int = 0
+    user: Simulation | None = None
+
+
+def measure(campaign: Campaign) -> tuple[Table, Table, Table]:
+    """Tables of truth, detections and images of all fields."""
+    done = list(tqdm(_each(campaign), "fields", len(campaign.fields)))
+    truth = vstack([tables.empty(tables.TRUTH), *(rows[0] for rows in done)])
+    found = [table for rows in done for table in rows[1]]
+    images = Table([row for rows in done for row in rows[2]])
+    return truth, vstack([tables.empty(tables.DETECTIONS), *found]), images
+
+
+def _each(campaign: Campaign) -> Iterator[Rows]:
+    """Truth, detections and images of field after field."""
+    with tempfile.TemporaryDirectory(prefix="ddpmclean-benchmark-") as scratch:
+        one = partial(_measure, campaign, scratch)
+        if not campaign.workers:
+            yield from map(one, campaign.fields)
+            return
+        with ProcessPoolExecutor(campaign.workers, get_context("spawn")) as executor:
+            yield from executor.map(one, campaign.fields)
+
+
+def _measure(campaign: Campaign, scratch: str, where: tuple[str, int]) -> Rows:
+    """Truth, detections and images of one field."""
+    if campaign.workers:
+        torch.set_num_threads(1)
+    protocol, index = where
+    sampling = replace(campaign.options.sampling, seed=index)
+    options = replace(campaign.options, sampling=sampling)
+    seed, npix = campaign.seed, campaign.npix
+    if campaign.route == "image":
+        return from_image(protocol, index, seed, npix, options)
+    chosen = [rival for rival in RIVALS if rival.name in campaign.rivals]
+    if campaign.user:
+        return from_user(campaign.user, Path(scratch), options, chosen)
+    with _observatory(scratch, npix).field(protocol, index, seed) as (field, own):
+        return from_visibilities(field, own, options, chosen)
+
+
+@lru_cache(maxsize=1)
+def _observatory(scratch: str, npix: int) -> Observatory:
+    """The one of this process."""
+    folder = Path(scratch) / str(os.getpid())
+    folder.mkdir()
+    return Observatory(folder, npix)

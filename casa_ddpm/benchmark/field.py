@@ -1,0 +1,176 @@
+"""One field of the benchmark, its truth, and the rows that a method's detections become."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+import torch
+from astropy.table import Table
+
+from casa_ddpm import arrays, fields, matching, simulator
+from casa_ddpm.benchmark import tables
+from casa_ddpm.benchmark.protocols import PROTOCOLS
+from casa_ddpm.dirty import FWHM, DirtyImage
+from casa_ddpm.peel import convolve
+from casa_ddpm.sky import Components
+from casa_ddpm.uv import Observation
+
+#: Simulated noise [Jy/beam]; beam of fields that no MeasurementSet stands behind [arcsec].
+NOISE, BEAM = 5e-5, 0.85
+#: How far a detection may be from the truth [beam]; for extended sources a part of their width.
+RADIUS, PART = 0.6, 0.3
+
+
+@dataclass(frozen=True)
+class Field:
+    """One simulated field.
+
+    Parameters
+    ----------
+    protocol, index : str, int
+    dirty : DirtyImage
+    components : Components
+        The truth, lengths in beams from pixel (ny//2, nx//2), fluxes in `noise`.
+    major_cycle : callable, optional
+        Gives the residual of a model, where no MeasurementSet stands behind the field.
+    vis : str
+        MeasurementSet, '' where there is none.
+    imaging : dict
+        Parameters of tclean that image it.
+    noise : float
+        rms of the image [Jy/beam].
+    extended : bool
+        CLEAN is run at several scales.
+    """
+
+    protocol: str
+    index: int
+    dirty: DirtyImage
+    components: Components
+    major_cycle: Callable[[np.ndarray], np.ndarray] | None = None
+    vis: str = ""
+    imaging: dict = field(default_factory=dict)
+    noise: float = NOISE
+    extended: bool = False
+
+    @property
+    def scale(self) -> float:
+        """Pixels per beam."""
+        return self.dirty.beam.fwhm / self.dirty.cell
+
+    def truth(self) -> Table:
+        """Rows of the table of truth; structure is one row a component's source."""
+        c, scale = self.components, self.scale
+        single = len(c) == 0 or np.bincount(c.source).max() == 1
+        if not single:
+            return self._structure()
+        centre = np.array([n // 2 for n in self.dirty.data.shape])
+        y, x = (c.position * scale + centre).T
+        values, vectors = np.linalg.eigh(c.covariance.reshape(-1, 2, 2))
+        minor, major = FWHM * np.sqrt(values.clip(0)).T
+        pa = np.degrees(np.arctan2(-vectors[:, 1, 1], vectors[:, 0, 1])) % 180
+        beam = self.dirty.beam.covariance(self.dirty.cell) / scale**2
+        area = np.linalg.det(c.covariance.reshape(-1, 2, 2) + beam) / np.linalg.det(beam)
+        return self._rows(
+            tables.TRUTH, len(c), x=x, y=y, flux=c.flux, snr=c.flux / np.sqrt(area),
+            major=major, minor=minor, pa=pa, beam=np.full(len(c), scale),
+            compact=np.ones(len(c), bool),
+        )  # fmt: skip
+
+    def _structure(self) -> Table:
+        """One row for all of it."""
+        c, scale = self.components, self.scale
+        weight = c.flux / c.flux.sum()
+        place = weight @ c.position
+        away = c.position - place
+        covariance = np.einsum("k,ki,kj->ij", weight, away, away)
+        covariance = covariance + np.einsum("k,kij->ij", weight, c.covariance)
+        minor, major = FWHM * np.sqrt(np.linalg.eigvalsh(covariance))
+        y, x = place * scale + [n // 2 for n in self.dirty.data.shape]
+        flux = c.flux.sum()
+        return self._rows(
+            tables.TRUTH, 1, x=[x], y=[y], flux=[flux], snr=[flux / (1 + major * minor)],
+            major=[major], minor=[minor], pa=[np.nan], beam=[scale], compact=[False],
+        )  # fmt: skip
+
+    def detections(self, method: str, **columns) -> Table:
+        """Rows of a method's detections, each matched with the truth.
+
+        Parameters
+        ----------
+        method : str
+        **columns
+            Those of `tables.DETECTIONS`, NaN where absent.
+        """
+        x, y = (np.asarray(columns[name], float) for name in ("x", "y"))
+        truth = self.truth()
+        match = np.full(len(x), -1)
+        # A wide source's place is less certain: distances are in units of its own reach.
+        reach = self.scale * (RADIUS + PART * np.asarray(truth["major"]))
+        for width in np.unique(reach):
+            free, rows = np.flatnonzero(match < 0), np.flatnonzero(reach == width)
+            found, true = matching.match(
+                x[free], y[free], truth["x"][rows], truth["y"][rows], width
+            )
+            match[free[found]] = rows[true]
+        return self._rows(
+            tables.DETECTIONS, len(x), method=[method] * len(x), match=match, **columns
+        )
+
+    def _rows(self, meanings: dict[str, tables.Meaning], n: int, **columns) -> Table:
+        columns |= {"protocol": [self.protocol] * n, "field": np.full(n, self.index)}
+        if not n:
+            return tables.empty(meanings)
+        return Table(
+            {
+                name: np.asarray(columns.get(name, np.full(n, np.nan)), meaning.kind)
+                for name, meaning in meanings.items()
+            }
+        )
+
+    def image_row(self, method: str, residual: np.ndarray, seconds: float, ser=np.nan) -> dict:
+        """A row of the table of images."""
+        good = np.isfinite(residual)
+        return {
+            "protocol": self.protocol,
+            "field": self.index,
+            "method": method,
+            "residual_rms": float(np.std(residual[good]) / self.noise) if good.any() else np.nan,
+            "ser": float(ser),
+            "seconds": float(seconds),
+        }
+
+
+@lru_cache(maxsize=8)
+def _optics(array: str, seconds: float, npix: int) -> simulator.Optics:
+    """The PSF of a track about transit, naturally weighted; the same for all fields."""
+    configuration = arrays.load(array)
+    side = 1 if configuration.latitude < 0 else -1
+    declination = configuration.latitude + 25 * side
+    track = Observation(configuration, declination, 0.0, seconds, max(30.0, seconds / 60))
+    optics = simulator.make_optics(torch.tensor(track.uv()), npix)
+    if optics is None:
+        raise ValueError(f"array must have a round beam within {seconds:g} s, got {array!r}")
+    return optics
+
+
+def components(protocol: str, index: int, seed: int, side: float) -> tuple[Components, int]:
+    """The truth of a field, and the seed of its noise."""
+    number = list(PROTOCOLS).index(protocol)
+    rng = simulator.generator(seed, "test", 1_000_000 * number + index)
+    drawn = PROTOCOLS[protocol].draw(rng, side)
+    return drawn, int(rng.integers(2**31))
+
+
+def simulated(protocol: str, index: int, seed: int, npix: int) -> Field:
+    """A field made on arrays, without CASA."""
+    law = PROTOCOLS[protocol]
+    optics = _optics(law.array(index), law.duration(index), npix)
+    truth, noise_seed = components(protocol, index, seed, npix / optics.scale)
+    _, seen = simulator.draw_sky(truth, optics.scale, npix)
+    data = convolve(seen, optics.psf) + simulator.draw_noise(optics, npix, noise_seed)
+    dirty, major_cycle = fields.observed(data.numpy(), optics, BEAM / optics.scale, NOISE)
+    return Field(protocol, index, dirty, truth, major_cycle)

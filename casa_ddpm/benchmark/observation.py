@@ -1,0 +1,254 @@
+"""Fields as MeasurementSets, and what ddpmclean and its rivals make of them."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from astropy import units as u
+from astropy.coordinates import SkyCoord
+from astropy.io import fits
+from astropy.table import QTable, Table
+
+from casa_ddpm.benchmark import rivals
+from casa_ddpm.benchmark.field import NOISE, Field, components, simulated
+from casa_ddpm.benchmark.image_metrics import signal_to_error
+from casa_ddpm.benchmark.metrics import OURS, PEAKS
+from casa_ddpm.benchmark.protocols import PROTOCOLS
+from casa_ddpm.benchmark.user import USER, Simulation
+from casa_ddpm.options import Options
+from casa_ddpm.psf import smooth
+from casa_ddpm.reconstruction import reconstruct
+from casa_ddpm.sky import render
+
+#: Where fields lie: COSMOS, the field of the published protocol.
+CENTRE = SkyCoord("10h00m28.6s", "+02d12m21s")
+#: Pixels per beam of the images.
+SCALE = 4.25
+#: Resolution at which structure is compared [beam].
+_RESOLUTION = 0.5
+
+Rows = tuple[Table, list[Table], list[dict]]
+
+
+class Observatory:
+    """MeasurementSets of arrays, each simulated once and filled with one field after the other.
+
+    Parameters
+    ----------
+    folder : Path
+        Scratch.
+    npix : int
+        Side of the images.
+    """
+
+    def __init__(self, folder: Path, npix: int) -> None:
+        self.folder, self.npix = folder, npix
+        self._blank: dict[tuple[str, float], tuple[Path, dict, float]] = {}
+
+    @contextmanager
+    def field(self, protocol: str, index: int, seed: int) -> Iterator[tuple[Field, Path]]:
+        """A field, and a scratch folder that is removed afterwards."""
+        from casa_ddpm.casa import clean, simulation
+
+        law = PROTOCOLS[protocol]
+        vis, imaging, beam = self._observation(law.array(index), law.duration(index))
+        side = self.npix * float(imaging["cell"][0].removesuffix("arcsec")) / beam
+        truth, noise_seed = components(protocol, index, seed, side)
+        radian = np.radians(beam / 3600)
+        # Image axes (y, x) are north and west.
+        turn = np.diag([1, -1])
+        simulation.fill(
+            vis, truth.position @ turn * radian, truth.flux * NOISE,
+            turn @ truth.covariance @ turn * radian**2, NOISE, noise_seed,
+        )  # fmt: skip
+        scratch = self.folder / f"{protocol}{index}"
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(parents=True)
+        try:
+            dirty = clean.dirty(str(vis), str(scratch / "field"), imaging)
+            field = Field(
+                protocol, index, dirty, truth, None, str(vis), imaging, extended=law.extended
+            )
+            yield field, scratch
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    def _observation(self, array: str, seconds: float) -> tuple[Path, dict, float]:
+        """MeasurementSet, imaging parameters and beam [arcsec] of an array."""
+        from casa_ddpm.casa import clean, simulation
+
+        if (array, seconds) in self._blank:
+            return self._blank[array, seconds]
+        folder = self.folder / f"{array}.{seconds:g}"
+        folder.mkdir(parents=True)
+        centre = "J2000 " + CENTRE.to_string("hmsdms", precision=6)
+        vis = simulation.blank(folder, array, centre, seconds)
+        # A cell that is a part of the beam, which the cell itself changes a little.
+        cell = 0.25 * simulation.resolution(vis)
+        for _ in range(2):
+            imaging = {
+                "imsize": [self.npix, self.npix], "cell": [f"{cell:.6g}arcsec"],
+                "weighting": "natural", "pblimit": -0.1,
+            }  # fmt: skip
+            shutil.rmtree(folder / "try", ignore_errors=True)
+            (folder / "try").mkdir()
+            beam = clean.dirty(str(vis), str(folder / "try" / "image"), imaging).beam.fwhm
+            cell = beam / SCALE
+        self._blank[array, seconds] = vis, imaging, beam
+        return self._blank[array, seconds]
+
+
+def from_visibilities(
+    field: Field, scratch: Path, options: Options, chosen: Sequence[rivals.Rival]
+) -> Rows:
+    """Truth, detections and images of a MeasurementSet: the task's and its rivals'.
+
+    Parameters
+    ----------
+    field : Field
+    scratch : Path
+        Folder of everything that is written.
+    options : Options
+        Of the task.
+    chosen : sequence of Rival
+        Those that are run.
+    """
+    seconds = _task(field.vis, field.imaging, scratch, options)
+    return _compared(field, scratch, seconds, chosen)
+
+
+def from_user(
+    simulation: Simulation, scratch: Path, options: Options, chosen: Sequence[rivals.Rival]
+) -> Rows:
+    """The same of a user's own simulation, whose noise is the one that the task measures.
+
+    Raises
+    ------
+    ValueError
+        If a source is outside of the image.
+    """
+    from casa_ddpm.casa import clean
+
+    vis, imaging = simulation.vis, simulation.imaging
+    dirty = clean.dirty(vis, str(scratch / "field"), imaging)
+    truth = simulation.components(dirty)
+    seconds = _task(vis, imaging, scratch, options)
+    noise = float(_catalogue(scratch).meta["noise"])
+    extended = bool((simulation.columns["major"] > dirty.beam.fwhm).any())
+    field = Field(
+        USER, 0, dirty, replace(truth, flux=truth.flux / noise), None, vis, imaging, noise,
+        extended,
+    )  # fmt: skip
+    return _compared(field, scratch, seconds, chosen)
+
+
+def _task(vis: str, imaging: dict, scratch: Path, options: Options) -> float:
+    """Run the task as its users do, with products OURS in `scratch`; returns its seconds."""
+    from casa_ddpm import ddpmclean
+
+    sampling = options.sampling
+    start = time.perf_counter()
+    ddpmclean(
+        vis=vis, imagename=str(scratch / OURS), network=options.network,
+        nsamples=sampling.nsamples, nsteps=sampling.nsteps, aggregate=options.aggregate,
+        seed=sampling.seed, device=sampling.device, nmajor=options.nmajor, **imaging,
+    )  # fmt: skip
+    return time.perf_counter() - start
+
+
+def _catalogue(scratch: Path) -> QTable:
+    """What the task found."""
+    return QTable.read(scratch / f"{OURS}.cat.ecsv")
+
+
+def _compared(field: Field, scratch: Path, seconds: float, chosen: Sequence[rivals.Rival]) -> Rows:
+    """Truth, detections and images, once the task has run."""
+    from casa_ddpm import casa
+
+    table = _catalogue(scratch)
+    apparent = (table["flux_app"] / table["flux"]).value if len(table) else np.ones(0)
+    residual, model = (casa.read_plane(str(scratch / f"{OURS}.{k}")) for k in ("residual", "model"))
+    detections = [_ours(field, table, apparent)]
+    images = [field.image_row(OURS, residual, seconds, _fidelity(field, model))]
+    observation = rivals.Observation(
+        field.vis, field.imaging, field.noise, scratch / "rivals", field.extended
+    )
+    for rival in chosen:
+        found = rival.run(observation)
+        detections.append(_theirs(field, rival.name, found))
+        residual, ser = field.dirty.data, np.nan
+        if "residual" in found.meta:
+            residual = fits.getdata(found.meta["residual"]).squeeze()
+            ser = _fidelity(field, fits.getdata(found.meta["model"]).squeeze())
+        images.append(field.image_row(rival.name, residual, found.meta["seconds"], ser))
+    return field.truth(), detections, images
+
+
+def _theirs(field: Field, method: str, found: Table) -> Table:
+    """A rival's table as detections."""
+    columns = {name: np.asarray(found[name]) for name in rivals.COLUMNS}
+    columns |= {name: columns[name] / field.noise for name in ("flux", "flux_err")}
+    columns |= {name: columns[name] / field.dirty.beam.fwhm for name in ("major", "minor")}
+    return field.detections(method, **columns)
+
+
+def _ours(field: Field, table: QTable, apparent: np.ndarray) -> Table:
+    """Our catalogue as detections; `apparent` takes its fluxes to those that are seen."""
+    cell, beam = field.dirty.cell, field.dirty.beam.fwhm
+    fluxes = {
+        name: table[name].to_value(u.Jy) * apparent / field.noise
+        for name in ("flux", "flux_err", "flux_lo", "flux_hi")
+    }
+    sizes = {name: table[name].to_value(u.arcsec) / beam for name in ("major", "minor")}
+    prob = np.asarray(table["prob"], float)
+    return field.detections(
+        OURS,
+        x=np.asarray(u.Quantity(table["x"]).value),
+        y=np.asarray(u.Quantity(table["y"]).value),
+        # Many are certain; among those the brighter one is surer.
+        score=prob + 1e-3 * np.minimum(np.asarray(table["snr"], float), 500),
+        prob=prob,
+        x_err=table["ra_err"].to_value(u.arcsec) / cell,
+        y_err=table["dec_err"].to_value(u.arcsec) / cell,
+        pa=table["pa"].to_value(u.deg),
+        **fluxes,
+        **sizes,
+    )
+
+
+def from_image(protocol: str, index: int, seed: int, npix: int, options: Options) -> Rows:
+    """The same without CASA: our core, and the peaks of the dirty image."""
+    field = simulated(protocol, index, seed, npix)
+    start = time.perf_counter()
+    found = reconstruct(field.dirty, options, field.major_cycle)
+    seconds = time.perf_counter() - start
+    detections = [
+        _ours(field, found.sources, np.ones(len(found.sources))),
+        _theirs(field, PEAKS, rivals.of_peaks(field.dirty, field.noise)),
+    ]
+    images = [
+        field.image_row(OURS, found.residual, seconds, _fidelity(field, found.model)),
+        field.image_row(PEAKS, field.dirty.data, 0.0),
+    ]
+    return field.truth(), detections, images
+
+
+def _fidelity(field: Field, model: np.ndarray) -> float:
+    """Signal-to-error ratio [dB] of a model, NaN where the truth is sources to be found."""
+    law = PROTOCOLS.get(field.protocol)
+    return fidelity(field, model) if law and law.structure else np.nan
+
+
+def fidelity(field: Field, model: np.ndarray) -> float:
+    """Signal-to-error ratio [dB] of a model [Jy/pixel] at half the beam's resolution."""
+    npix = len(model)
+    truth = render(field.components, _RESOLUTION, field.scale, npix).numpy() * field.noise
+    seen = smooth(torch.from_numpy(np.asarray(model, np.float32)), _RESOLUTION * field.scale)
+    return signal_to_error(seen.numpy(), truth)

@@ -1,0 +1,143 @@
+"""A user's own simulation: a MeasurementSet and a table of what is in it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from astropy import units as u
+from astropy.io.registry import IORegistryError
+from astropy.table import Table
+
+from casa_ddpm import sky
+from casa_ddpm.dirty import DirtyImage
+
+#: What the protocol of such a field is called.
+USER = "user"
+#: Columns of the truth and their units, where the table names none; sizes may be absent.
+NEEDED = {"ra": u.deg, "dec": u.deg, "flux": u.Jy}
+SIZES = {"major": u.arcsec, "minor": u.arcsec, "pa": u.deg}
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """A MeasurementSet whose sources are known.
+
+    Parameters
+    ----------
+    vis : str
+        MeasurementSet.
+    truth : str
+        Table that astropy reads (ECSV, FITS, CSV, ...): ra, dec [deg] in the frame of the image
+        and flux [Jy], integrated and apparent, that is as attenuated by the primary beam;
+        optional major, minor [arcsec], the true FWHM, and pa [deg], east of north. Columns with
+        a unit are converted. Without major, or where it is 0 or NaN, a source is a point.
+    cell : str
+        Pixel, such as '0.2arcsec'.
+    npix : int
+        Side of the image.
+
+    Raises
+    ------
+    ValueError
+        If a value or the table breaks these rules.
+    """
+
+    vis: str
+    truth: str
+    cell: str
+    npix: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "vis", os.path.abspath(self.vis))
+        if not os.path.isdir(self.vis):
+            raise ValueError(f"vis must be a MeasurementSet, got {self.vis!r}")
+        try:
+            cell = u.Quantity(self.cell).to(u.arcsec)
+        except (TypeError, ValueError) as error:
+            message = f"cell must be an angle such as '0.2arcsec', got {self.cell!r}"
+            raise ValueError(message) from error
+        if not 0 < cell < np.inf * u.arcsec:
+            raise ValueError(f"cell must be positive, got {self.cell!r}")
+        _ = self.columns
+
+    @property
+    def imaging(self) -> dict:
+        """Parameters of tclean that image it."""
+        cell = f"{u.Quantity(self.cell).to_value(u.arcsec):.9g}arcsec"
+        size = {"imsize": [self.npix, self.npix], "cell": [cell]}
+        return {**size, "weighting": "natural", "pblimit": -0.1}
+
+    @cached_property
+    def columns(self) -> dict[str, np.ndarray]:
+        """The truth, in the units of NEEDED and SIZES; sizes are 0 where there are none."""
+        table = _read(self.truth)
+        if missing := [name for name in NEEDED if name not in table.colnames]:
+            raise ValueError(
+                f"truth must have the columns {list(NEEDED)}, {self.truth!r} has no {missing}"
+            )
+        columns = {name: _values(table, name, unit) for name, unit in NEEDED.items()}
+        for name, unit in SIZES.items():
+            stand_in = columns["major"] if name == "minor" else np.zeros(len(table))
+            values = _values(table, name, unit) if name in table.colnames else stand_in
+            columns[name] = np.where(np.isnan(values), stand_in, values)
+        _check(columns)
+        return columns
+
+    def components(self, dirty: DirtyImage) -> sky.Components:
+        """The truth in an image: lengths in its beam, fluxes in Jy.
+
+        Raises
+        ------
+        ValueError
+            If a source is outside of the image.
+        """
+        c, beam, cell = self.columns, dirty.beam.fwhm, dirty.cell
+        x, y = dirty.wcs.world_to_pixel_values(c["ra"], c["dec"])
+        ny, nx = dirty.data.shape
+        # Directions that the projection does not hold are NaN.
+        inside = (np.abs(x - (nx - 1) / 2) < nx / 2) & (np.abs(y - (ny - 1) / 2) < ny / 2)
+        if not inside.all():
+            row = int(np.argmin(inside))
+            place = f"ra {c['ra'][row]:.6f}, dec {c['dec'][row]:.6f} deg"
+            raise ValueError(
+                f"truth must lie within the image of {nx} x {ny} pixels of {cell:g} arcsec, "
+                f"got {np.sum(~inside)} outside, the first in row {row} at {place}"
+            )
+        position = np.stack([y - ny // 2, x - nx // 2], axis=1) * cell / beam
+        major, minor = c["major"] / beam, c["minor"] / beam
+        return sky.gaussians(position, c["flux"], major, minor, np.radians(c["pa"]))
+
+
+def _read(path: str) -> Table:
+    """The table, whatever its format."""
+    try:
+        return Table.read(path)
+    except FileNotFoundError as error:
+        raise ValueError(f"truth must be an existing file, got {path!r}") from error
+    except (IORegistryError, OSError, ValueError) as error:
+        raise ValueError(f"truth must be a table that astropy reads, got {path!r}") from error
+
+
+def _values(table: Table, name: str, unit: u.Unit) -> np.ndarray:
+    """A column in a unit, NaN where it is masked."""
+    column = table[name]
+    try:
+        values = np.ma.filled(np.ma.asarray(column).astype(float), np.nan)
+        return u.Quantity(values, column.unit or unit).to_value(unit)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"truth must have numbers [{unit}] as {name!r}: {error}") from error
+
+
+def _check(columns: dict[str, np.ndarray]) -> None:
+    """Refuse what is no source."""
+    for name in NEEDED:
+        if not np.isfinite(columns[name]).all():
+            raise ValueError(f"truth must have a finite {name!r} in every row")
+    if (columns["flux"] <= 0).any():
+        raise ValueError(f"truth must have positive fluxes, got {columns['flux'].min():g} Jy")
+    major, minor = columns["major"], columns["minor"]
+    if not ((minor >= 0) & (minor <= major) & np.isfinite(major)).all():
+        raise ValueError("truth must have sizes with 0 <= minor <= major")
