@@ -105,8 +105,10 @@ def test_places_run_out():
 def test_arrays_take_turns():
     law = PROTOCOLS["arrays"]
     known = arrays.names()
-    assert len(set(law.arrays)) == 6 and set(law.arrays) <= set(known)
-    assert [law.array(k) for k in range(7)] == [*law.arrays, law.arrays[0]]
+    assert len(set(law.arrays)) == 5 and set(law.arrays) <= set(known)
+    assert [law.array(k) for k in range(6)] == [*law.arrays, law.arrays[0]]
+    # An array on a line from east to west has a round beam only far from the equator.
+    assert law.declination(law.arrays.index("atca_6c")) < -40
     assert law.duration(0) == DURATION
     assert law.duration(law.arrays.index("atca_6c")) > DURATION
 

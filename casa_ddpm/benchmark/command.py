@@ -19,7 +19,7 @@ from casa_ddpm.options import Options
 from casa_ddpm.posterior import Sampling
 
 #: Fields of each protocol in the quick variant, which needs no CASA.
-QUICK = {"independent": 12, "arrays": 6, "bright": 2, "extended": 4, "empty": 4}
+QUICK = {"independent": 8, "arrays": 5, "bright": 2, "extended": 3, "empty": 2}
 #: Figures that the quick variant watches, and by how much of the recorded interval's
 #: half width they may be worse; other processors round otherwise, and draw other sources.
 WATCHED = (
@@ -32,6 +32,8 @@ WATCHED = (
     "residual_rms",
 )
 SLACK = 2.0
+#: Half width that an interval over few fields is taken to have at least.
+LEAST = 0.05
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -227,7 +229,7 @@ def worsened(figures: dict, recorded: dict) -> Iterator[str]:
             new = figures[protocol][metrics.OURS][name]["value"]
             if new is None or None in old.values():
                 continue
-            allowed = SLACK * (old["high"] - old["low"]) / 2
+            allowed = SLACK * max((old["high"] - old["low"]) / 2, LEAST)
             rise = entry(name).loss(new) - entry(name).loss(old["value"])
             if rise > allowed:
                 yield f"{protocol} {name}: {new:.4g}, recorded {old['value']:.4g}"

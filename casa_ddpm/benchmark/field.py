@@ -145,12 +145,9 @@ class Field:
 
 
 @lru_cache(maxsize=8)
-def _optics(array: str, seconds: float, npix: int) -> simulator.Optics:
+def _optics(array: str, declination: float, seconds: float, npix: int) -> simulator.Optics:
     """The PSF of a track about transit, naturally weighted; the same for all fields."""
-    configuration = arrays.load(array)
-    side = 1 if configuration.latitude < 0 else -1
-    declination = configuration.latitude + 25 * side
-    track = Observation(configuration, declination, 0.0, seconds, max(30.0, seconds / 60))
+    track = Observation(arrays.load(array), declination, 0.0, seconds, max(30.0, seconds / 60))
     optics = simulator.make_optics(torch.tensor(track.uv()), npix)
     if optics is None:
         raise ValueError(f"array must have a round beam within {seconds:g} s, got {array!r}")
@@ -168,7 +165,7 @@ def components(protocol: str, index: int, seed: int, side: float) -> tuple[Compo
 def simulated(protocol: str, index: int, seed: int, npix: int) -> Field:
     """A field made on arrays, without CASA."""
     law = PROTOCOLS[protocol]
-    optics = _optics(law.array(index), law.duration(index), npix)
+    optics = _optics(law.array(index), law.declination(index), law.duration(index), npix)
     truth, noise_seed = components(protocol, index, seed, npix / optics.scale)
     _, seen = simulator.draw_sky(truth, optics.scale, npix)
     data = convolve(seen, optics.psf) + simulator.draw_noise(optics, npix, noise_seed)

@@ -27,8 +27,8 @@ from casa_ddpm.psf import smooth
 from casa_ddpm.reconstruction import reconstruct
 from casa_ddpm.sky import render
 
-#: Where fields lie: COSMOS, the field of the published protocol.
-CENTRE = SkyCoord("10h00m28.6s", "+02d12m21s")
+#: Right ascension of the fields [deg]: COSMOS, that of the published protocol.
+RIGHT_ASCENSION = 150.119
 #: Pixels per beam of the images.
 SCALE = 4.25
 #: Resolution at which structure is compared [beam].
@@ -58,7 +58,9 @@ class Observatory:
         from casa_ddpm.casa import clean, simulation
 
         law = PROTOCOLS[protocol]
-        vis, imaging, beam = self._observation(law.array(index), law.duration(index))
+        vis, imaging, beam = self._observation(
+            law.array(index), law.declination(index), law.duration(index)
+        )
         side = self.npix * float(imaging["cell"][0].removesuffix("arcsec")) / beam
         truth, noise_seed = components(protocol, index, seed, side)
         radian = np.radians(beam / 3600)
@@ -80,7 +82,9 @@ class Observatory:
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
-    def _observation(self, array: str, seconds: float) -> tuple[Path, dict, float]:
+    def _observation(
+        self, array: str, declination: float, seconds: float
+    ) -> tuple[Path, dict, float]:
         """MeasurementSet, imaging parameters and beam [arcsec] of an array."""
         from casa_ddpm.casa import clean, simulation
 
@@ -88,7 +92,8 @@ class Observatory:
             return self._blank[array, seconds]
         folder = self.folder / f"{array}.{seconds:g}"
         folder.mkdir(parents=True)
-        centre = "J2000 " + CENTRE.to_string("hmsdms", precision=6)
+        place = SkyCoord(RIGHT_ASCENSION, declination, unit="deg")
+        centre = "J2000 " + place.to_string("hmsdms", precision=6)
         vis = simulation.blank(folder, array, centre, seconds)
         # A cell that is a part of the beam, which the cell itself changes a little.
         cell = 0.25 * simulation.resolution(vis)
