@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import argparse
 import json
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-import torch
 from scipy import ndimage
 from tqdm import tqdm
 
-from casa_ddpm import calibration, checkpoint, fields, matching, simulator
+from casa_ddpm import calibration, checkpoint, fields, matching, simulator, workers
 from casa_ddpm.dirty import FWHM, DirtyImage
+from casa_ddpm.matching import PART, RADIUS
 from casa_ddpm.posterior import Sampling
 from casa_ddpm.reconstruction import Options, Reconstruction, reconstruct
 from casa_ddpm.sky import Components, render
 
 #: Simulated noise [Jy/beam] and beam [arcsec].
 NOISE, BEAM = 1.0, 1.0
-#: How far a detection may be from the truth [beam]; for extended sources a part of their width.
-RADIUS, PART = 0.6, 0.3
 #: Widest source whose flux and position are compared [beam].
 WIDEST = 3.0
 
@@ -147,9 +143,9 @@ def run(args: argparse.Namespace) -> int:
     def tried(new: checkpoint.Settings, first: int, number: int) -> tuple[float, dict]:
         """Score and candidates of some fields."""
         checkpoint.save(out, denoiser, new)
-        found = list(
-            tqdm(_each(args, settings.kernel, range(first, first + number)), "fields", number)
-        )
+        one = partial(_field, vars(args), settings.kernel)
+        done = workers.each(one, range(first, first + number), args.workers)
+        found = list(tqdm(done, "fields", number))
         candidates = [c for _, c in found]
         joined = {n: np.concatenate([c[n] for c in candidates]) for n in candidates[0]}
         return float(np.mean([s for s, _ in found])), joined
@@ -175,20 +171,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _each(args: argparse.Namespace, kernel: float, indices: range):
-    """Score and candidates of field after field."""
-    one = partial(_field, vars(args), kernel)
-    if not args.workers:
-        yield from map(one, indices)
-        return
-    with ProcessPoolExecutor(args.workers, get_context("spawn")) as executor:
-        yield from executor.map(one, indices)
-
-
 def _field(args: dict, kernel: float, index: int) -> tuple[float, dict[str, np.ndarray]]:
     """Score and candidates of one field."""
-    if args["workers"]:
-        torch.set_num_threads(1)
     dirty, cycle, components = simulate(index, simulator.Settings(args["npix"]), args["seed"])
     sampling = Sampling(nsamples=args["nsamples"], seed=index, device=args["device"])
     found = reconstruct(dirty, Options(network=args["out"], sampling=sampling), cycle)

@@ -7,6 +7,9 @@ from numpy.typing import ArrayLike
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial import KDTree
 
+#: How far a detection may be from the truth [beam]; for extended sources a part of their width.
+RADIUS, PART = 0.6, 0.3
+
 
 def match(
     x: ArrayLike, y: ArrayLike, x_true: ArrayLike, y_true: ArrayLike, radius: float

@@ -5,16 +5,14 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from multiprocessing import get_context
 from pathlib import Path
 
-import torch
 from astropy.table import Table, vstack
 from tqdm import tqdm
 
+from casa_ddpm import workers
 from casa_ddpm.benchmark import tables
 from casa_ddpm.benchmark.observation import (
     Observatory,
@@ -74,17 +72,11 @@ def _each(campaign: Campaign) -> Iterator[Rows]:
     """Truth, detections and images of field after field."""
     with tempfile.TemporaryDirectory(prefix="ddpmclean-benchmark-") as scratch:
         one = partial(_measure, campaign, scratch)
-        if not campaign.workers:
-            yield from map(one, campaign.fields)
-            return
-        with ProcessPoolExecutor(campaign.workers, get_context("spawn")) as executor:
-            yield from executor.map(one, campaign.fields)
+        yield from workers.each(one, campaign.fields, campaign.workers)
 
 
 def _measure(campaign: Campaign, scratch: str, where: tuple[str, int]) -> Rows:
     """Truth, detections and images of one field."""
-    if campaign.workers:
-        torch.set_num_threads(1)
     protocol, index = where
     sampling = replace(campaign.options.sampling, seed=index)
     options = replace(campaign.options, sampling=sampling)

@@ -14,14 +14,13 @@ from casa_ddpm import arrays, fields, matching, simulator
 from casa_ddpm.benchmark import tables
 from casa_ddpm.benchmark.protocols import PROTOCOLS
 from casa_ddpm.dirty import FWHM, DirtyImage
+from casa_ddpm.matching import PART, RADIUS
 from casa_ddpm.peel import convolve
 from casa_ddpm.sky import Components
 from casa_ddpm.uv import Observation
 
 #: Simulated noise [Jy/beam]; beam of fields that no MeasurementSet stands behind [arcsec].
 NOISE, BEAM = 5e-5, 0.85
-#: How far a detection may be from the truth [beam]; for extended sources a part of their width.
-RADIUS, PART = 0.6, 0.3
 
 
 @dataclass(frozen=True)
