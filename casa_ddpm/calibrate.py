@@ -103,6 +103,7 @@ def compare(sources, dirty: DirtyImage, components: Components) -> dict[str, np.
         "true": true,
         "flux": flux,
         "position": position,
+        "mixed": calibration.is_mixed(sources),
     }
 
 

@@ -2,7 +2,8 @@
 
 A network learns its posterior from a finite training, and says of some things that it is
 less sure, or surer, than it should be. On simulated fields of held-out seeds that shows,
-and what has been fitted there travels in its checkpoint.
+and what has been fitted there travels in its checkpoint: for single points, which are drawn
+from a posterior in closed form, and for what is mixed with others or extended.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ from scipy import optimize, special
 EDGES = (0, 4, 5, 7, 10, 20, 50, np.inf)
 #: Fewest sources of a bin; smaller ones join the next.
 FEWEST = 40
+#: Kinds of sources that are calibrated by themselves.
+KINDS = ("single", "mixed")
 #: Share that a 68 % interval has to hold.
 ONE_SIGMA = 0.6827
 
 
 @dataclass(frozen=True)
-class Calibration:
+class Correction:
     """Factors of errors, and what a share of realisations means as a probability.
 
     Parameters
@@ -65,15 +68,6 @@ class Calibration:
         if list(self.snr) != sorted(self.snr):
             raise ValueError(f"snr must rise, got {self.snr}")
 
-    @classmethod
-    def of(cls, stored: Mapping[str, Any]) -> Calibration | None:
-        """What a checkpoint has stored; None where that is nothing."""
-        return cls(**stored) if stored else None
-
-    def stored(self) -> dict[str, list[float]]:
-        """As a checkpoint stores it."""
-        return {name: list(values) for name, values in asdict(self).items()}
-
     def probability(self, share: np.ndarray, snr: np.ndarray, nsamples: int) -> np.ndarray:
         """Probability that a candidate is a source.
 
@@ -87,6 +81,45 @@ class Calibration:
             Number of realisations.
         """
         return special.expit(_features(share, snr, nsamples) @ np.array(self.prob))
+
+    def flux_factor(self, snr: np.ndarray) -> np.ndarray:
+        """What errors of fluxes are to be multiplied with, at each S/N."""
+        return self._at(snr, self.flux)
+
+    def position_factor(self, snr: np.ndarray) -> np.ndarray:
+        """What errors of positions are to be multiplied with, at each S/N."""
+        return self._at(snr, self.position)
+
+    def _at(self, snr: np.ndarray, factors: tuple[float, ...]) -> np.ndarray:
+        return np.interp(np.log(np.maximum(snr, 1e-3)), np.log(self.snr), factors)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The corrections of a network.
+
+    Parameters
+    ----------
+    single : Correction
+        Of points that touch no other source.
+    mixed : Correction
+        Of blended and of extended sources.
+    """
+
+    single: Correction
+    mixed: Correction
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> Calibration | None:
+        """What a checkpoint has stored; None where that is nothing."""
+        return cls(**{kind: Correction(**stored[kind]) for kind in KINDS}) if stored else None
+
+    def stored(self) -> dict[str, dict[str, list[float]]]:
+        """As a checkpoint stores it."""
+        return {
+            kind: {name: list(values) for name, values in correction.items()}
+            for kind, correction in asdict(self).items()
+        }
 
     def apply(self, sources, nsamples: int):
         """A table of sources with recalibrated probability and errors.
@@ -103,18 +136,25 @@ class Calibration:
         QTable
         """
         table = sources.copy()
-        snr = np.asarray(table["snr"], float)
-        table["prob"] = self.probability(np.asarray(table["prob"]), snr, nsamples)
-        flux = self._at(snr, self.flux)
+        share, snr = (np.asarray(table[name], float) for name in ("prob", "snr"))
+        mixed = is_mixed(table)
+
+        def each(value) -> np.ndarray:
+            return np.where(mixed, value(self.mixed), value(self.single))
+
+        table["prob"] = each(lambda c: c.probability(share, snr, nsamples))
+        flux = each(lambda c: c.flux_factor(snr))
         table["flux_lo"] = table["flux"] - flux * (table["flux"] - table["flux_lo"])
         table["flux_hi"] = table["flux"] + flux * (table["flux_hi"] - table["flux"])
         table["flux_err"] = flux * table["flux_err"]
         for name in ("ra_err", "dec_err"):
-            table[name] = self._at(snr, self.position) * table[name]
+            table[name] = each(lambda c: c.position_factor(snr)) * table[name]
         return table
 
-    def _at(self, snr: np.ndarray, factors: tuple[float, ...]) -> np.ndarray:
-        return np.interp(np.log(np.maximum(snr, 1e-3)), np.log(self.snr), factors)
+
+def is_mixed(sources) -> np.ndarray:
+    """Which rows of a table of sources are blended or extended: bool, shape (n,)."""
+    return np.asarray(sources["blended"], bool) | np.asarray(sources["resolved"], bool)
 
 
 def fit(candidates: Mapping[str, np.ndarray], nsamples: int) -> Calibration:
@@ -128,6 +168,7 @@ def fit(candidates: Mapping[str, np.ndarray], nsamples: int) -> Calibration:
         flux : distance of the true flux from the measured one, over the error on that
         side; NaN where the source has no true flux to compare with.
         position : both coordinates' distances over their errors, shape (n, 2); NaN likewise.
+        mixed : whether it is blended or extended.
     nsamples : int
         Number of realisations.
 
@@ -140,11 +181,26 @@ def fit(candidates: Mapping[str, np.ndarray], nsamples: int) -> Calibration:
     ValueError
         If there are too few sources to fit to.
     """
+    parts = {"single": ~candidates["mixed"], "mixed": candidates["mixed"]}
+    return Calibration(
+        **{
+            kind: _correction(_part(candidates, part), kind, nsamples)
+            for kind, part in parts.items()
+        }
+    )
+
+
+def _part(candidates: Mapping[str, np.ndarray], part: np.ndarray) -> dict[str, np.ndarray]:
+    return {name: values[part] for name, values in candidates.items()}
+
+
+def _correction(candidates: Mapping[str, np.ndarray], kind: str, nsamples: int) -> Correction:
+    """Of the candidates of one kind."""
     known = np.isfinite(candidates["flux"])
     if known.sum() < FEWEST or candidates["true"].all():
         raise ValueError(
-            f"calibration must have at least {FEWEST} sources, and candidates that are none,"
-            f" got {int(known.sum())} and {int((~candidates['true']).sum())}"
+            f"calibration must have at least {FEWEST} {kind} sources, and candidates that are"
+            f" none, got {int(known.sum())} and {int((~candidates['true']).sum())}"
         )
     snr, flux, position = [], [], []
     for part in _bins(candidates["snr"][known]):
@@ -154,11 +210,11 @@ def fit(candidates: Mapping[str, np.ndarray], nsamples: int) -> Calibration:
     prob = _logistic(
         _features(candidates["share"], candidates["snr"], nsamples), candidates["true"]
     )
-    return Calibration(prob, tuple(snr), tuple(flux), tuple(position))
+    return Correction(prob, tuple(snr), tuple(flux), tuple(position))
 
 
-def check(candidates: Mapping[str, np.ndarray]) -> dict[str, list[dict[str, float]]]:
-    """How well calibrated candidates keep their word.
+def check(candidates: Mapping[str, np.ndarray]) -> dict[str, dict[str, list[dict[str, float]]]]:
+    """How well calibrated candidates keep their word, for each kind.
 
     Parameters
     ----------
@@ -168,11 +224,18 @@ def check(candidates: Mapping[str, np.ndarray]) -> dict[str, list[dict[str, floa
     Returns
     -------
     dict
-        prob: for each tenth of the probability the candidates, their mean probability
-        and the fraction that are sources. errors: for each bin of S/N the sources, the
-        shares of fluxes and of positions within their 68 % intervals, and of fluxes
-        within twice that.
+        For single and for mixed ones; prob: for each tenth of the probability the
+        candidates, their mean probability and the fraction that are sources. errors: for
+        each bin of S/N the sources, the shares of fluxes and of positions within their
+        68 % intervals, and of fluxes within twice that.
     """
+    return {
+        "single": _checked(_part(candidates, ~candidates["mixed"])),
+        "mixed": _checked(_part(candidates, candidates["mixed"])),
+    }
+
+
+def _checked(candidates: Mapping[str, np.ndarray]) -> dict[str, list[dict[str, float]]]:
     share, true = candidates["share"], candidates["true"]
     prob = [
         {"candidates": int(part.sum()), "prob": float(share[part].mean()), "true": float(fraction)}

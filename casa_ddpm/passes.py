@@ -27,8 +27,8 @@ from casa_ddpm.scene import Scene
 _LEAST = 3.5
 #: Most major cycles for what a pass leaves above the noise.
 _ROUNDS = 4
-#: Most major cycles of the peel: far sidelobes go as the noise that they pass for goes.
-_PEELS = 3
+#: Most major cycles of the peel, each of which goes as deep as the far sidelobes let it.
+_PEELS = 8
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,9 @@ def passes(
         log(f"pass {len(cycles) + 1}: noise {sigma:.4g} Jy/beam")
         data = residual + scene.observe(model)
         seed = (options.sampling.seed, plane, len(cycles))
-        skies = _draw(scene, denoiser, options, model + peeled, rest, data, sigma, seed, progress)
+        condition = scene.condition(model + peeled, rest, sigma)
+        shown = scene.shown(model, residual)
+        skies = _draw(scene, denoiser, options, condition, shown, sigma, seed, progress)
         aggregate = scene.aggregate(scene.native(skies), options.aggregate)
         model = scene.fit(aggregate, data, sigma)
         residual = yield model
@@ -143,14 +145,14 @@ def passes(
 
 
 def _draw(
-    scene: Scene, denoiser: Denoiser, options: Options, model, rest, data, sigma, seed, progress
+    scene: Scene, denoiser: Denoiser, options: Options, condition, shown, sigma, seed, progress
 ) -> torch.Tensor:
-    """Realisations of the sky [Jy/canonical pixel], given the peeled model and what it leaves."""
-    condition, held = scene.condition(model, rest, sigma)
+    """Realisations of the sky [Jy/canonical pixel], given what the network and the data see."""
+    seen, held = condition
     shape = ellipse(scene.dirty.beam)
-    posterior = Posterior(denoiser, scene.settings, condition, shape, options.sampling, seed)
-    skies = scene.constrain(posterior.draw(progress) * sigma, held, data, sigma, seed)
-    return scene.sweep(skies, data, sigma, options.minflux, seed)
+    posterior = Posterior(denoiser, scene.settings, seen, shape, options.sampling, seed)
+    skies = scene.constrain(posterior.draw(progress) * sigma, held, shown, sigma, seed)
+    return scene.sweep(skies, shown, sigma, options.minflux, seed)
 
 
 class _Pass(NamedTuple):
@@ -244,6 +246,7 @@ def _finished(cycles: list[dict], options: Options, scene: Scene) -> str:
 def _result(best: _Pass, scene: Scene, options: Options, cycles, stop: str) -> Reconstruction:
     sigma = noise.rms(best.residual, scene.valid)
     samples = scene.native(best.skies)
+    shown = scene.shown(best.model, best.residual)
     return Reconstruction(
         model=best.model,
         std=aggregation.std(torch.from_numpy(samples)).numpy(),
@@ -251,7 +254,7 @@ def _result(best: _Pass, scene: Scene, options: Options, cycles, stop: str) -> R
         residual=best.residual,
         restored=scene.restore(best.model) + best.residual,
         samples=samples if options.samples else samples[:0],
-        sources=scene.sources(best.skies, sigma, options.minflux),
+        sources=scene.sources(best.skies, shown, sigma, options.minflux),
         noise=sigma,
         cycles=cycles,
         stop=stop,

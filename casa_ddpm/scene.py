@@ -17,6 +17,7 @@ from casa_ddpm.frame import Frame, resample
 from casa_ddpm.likelihood import Likelihood
 from casa_ddpm.normalisation import compress
 from casa_ddpm.posterior import noise_field
+from casa_ddpm.presence import find_sites
 from casa_ddpm.psf import gaussian, smooth
 from casa_ddpm.sky import flux_density
 from casa_ddpm.sources import find_sources
@@ -118,6 +119,8 @@ class Scene:
     def peel(self, residual: np.ndarray, rounds: int = 6, depth: float = _DEPTH):
         """Peel to a few times the noise, which is measured anew as sidelobes go.
 
+        But never to what a peak may add beyond the PSF's image, where it is not subtracted.
+
         Returns
         -------
         model, rest : ndarray, shape (ny, nx)
@@ -126,13 +129,15 @@ class Scene:
         model = torch.zeros(residual.shape)
         data, valid = torch.from_numpy(residual), torch.from_numpy(self.valid)
         rest, sigma = data, noise.rms(residual, self.valid)
+        sidelobes = 1.2 * self.far * np.abs(residual[self.valid]).max(initial=0)
         for _ in range(rounds):
-            if not (rest.abs() > depth * sigma)[valid].any():
+            level = max(depth * sigma, sidelobes)
+            if not (rest.abs() > level)[valid].any():
                 break
             more, left = peel.hogbom(
                 rest[None],
                 self.psf[None],
-                torch.tensor([depth * sigma]),
+                torch.tensor([level], dtype=torch.float32),
                 iterations=3000,
                 where=valid,
             )
@@ -144,10 +149,15 @@ class Scene:
 
     def outruns(self, peeled: np.ndarray, sigma: float) -> bool:
         """Whether the sidelobes of a peeled model matter beyond the PSF's edge, half the image."""
+        return bool(self.far * self.restore(np.abs(peeled)).max() > sigma)
+
+    @cached_property
+    def far(self) -> float:
+        """The highest sidelobe near the PSF's edge, of which there are more beyond."""
         ny, nx = self.psf.shape
         outer = self.psf.abs().clone()
         outer[ny // 8 : -ny // 8, nx // 8 : -nx // 8] = 0
-        return bool(float(outer.max()) * self.restore(np.abs(peeled)).max() > 0.5 * sigma)
+        return float(outer.max())
 
     def condition(self, model: np.ndarray, rest: np.ndarray, sigma: float):
         """What the network sees, and the part of the model held back from it [Jy/pixel]."""
@@ -160,8 +170,28 @@ class Scene:
         shown = self.frame.forward(torch.stack([restored, left]))
         return compress(shown), held.numpy() * sigma
 
+    def shown(self, model: np.ndarray, residual: np.ndarray) -> torch.Tensor:
+        """The dirty image of the whole sky on canonical pixels, as a likelihood predicts it.
+
+        The PSF's image ends, with sidelobes that are still high. What is bright must leave
+        no trace of that end: the model is shown by the same PSF that will take it away.
+
+        Parameters
+        ----------
+        model : ndarray, shape (ny, nx)
+            [Jy/pixel].
+        residual : ndarray, shape (ny, nx)
+            What it leaves, from the visibilities [Jy/beam].
+        """
+        seen = self._likelihood(1.0).predict(self._drawn(torch.from_numpy(model)))
+        return self.frame.forward(torch.from_numpy(residual)) + seen
+
+    def _likelihood(self, sigma: float) -> Likelihood:
+        """Of canonical skies."""
+        return Likelihood(self._canonical_psf, sigma, self.settings.kernel * self.settings.scale)
+
     def constrain(
-        self, skies: torch.Tensor, held: np.ndarray, data: np.ndarray, sigma: float, seed
+        self, skies: torch.Tensor, held: np.ndarray, shown: torch.Tensor, sigma: float, seed
     ) -> torch.Tensor:
         """Realisations with what was held back, their bright parts made to fit the data.
 
@@ -176,7 +206,7 @@ class Scene:
             [Jy/canonical pixel].
         held : ndarray, shape (ny, nx)
             Part of the model that the network was not shown [Jy/pixel].
-        data : ndarray, shape (ny, nx)
+        shown : Tensor, shape canonical
             Dirty image of the whole sky [Jy/beam].
         sigma : float
             [Jy/beam].
@@ -187,14 +217,13 @@ class Scene:
         skies = skies * self.inside
         if held.any():
             skies = skies + self._drawn(torch.from_numpy(held))
-        kernel = self.settings.kernel * self.settings.scale
         # A Gaussian of that FWHM has its peak this far below its flux.
+        kernel = self.settings.kernel * self.settings.scale
         faint = _FAINT * sigma / Beam(kernel, kernel, 0).area(1)
         mean = skies.mean(0)
         if not (mean > faint).any():
             return skies
-        likelihood = Likelihood(self._canonical_psf, sigma, kernel)
-        shown = self.frame.forward(torch.from_numpy(data))
+        likelihood = self._likelihood(sigma)
         for k, sky in enumerate(skies):
             white = noise_field(seed, k, likelihood.shape, _FIT_NOISE)[0]
             own = likelihood.correlated(white)[: sky.shape[0], : sky.shape[1]]
@@ -204,15 +233,15 @@ class Scene:
         return skies
 
     def sweep(
-        self, skies: torch.Tensor, data: np.ndarray, sigma: float, minflux: float, seed
+        self, skies: torch.Tensor, shown: torch.Tensor, sigma: float, minflux: float, seed
     ) -> torch.Tensor:
-        """Realisations whose sources have fluxes and positions drawn from the data.
+        """Realisations whose sources are drawn from the data: which, how bright and where.
 
         Parameters
         ----------
         skies : Tensor, shape (n, *canonical)
             [Jy/canonical pixel].
-        data : ndarray, shape (ny, nx)
+        shown : Tensor, shape canonical
             Dirty image of the whole sky [Jy/beam].
         sigma : float
             [Jy/beam].
@@ -221,29 +250,28 @@ class Scene:
         seed : tuple of int
             Of the run, the plane and the cycle.
         """
-        kernel = self.settings.kernel * self.settings.scale
-        beam = self.dirty.beam.fwhm / self.dirty.cell * self.frame.zoom()
-        mean = skies.numpy().mean(0, dtype=float) / sigma
-        regions = find_candidates(mean, beam, kernel, minflux / len(skies))
-        shown = self.frame.forward(torch.from_numpy(data))
-        likelihood = Likelihood(self._canonical_psf, sigma, kernel)
-        # What the peel has left of sidelobes passed for noise; the realisations know better.
-        left = (shown - likelihood.predict(skies.mean(0))).numpy()
-        likelihood.noise = min(sigma, noise.rms(left, self.inside.numpy() > 0))
-        sweep = Sweep(
-            regions,
-            shown,
-            likelihood,
-            minflux * sigma,
-            flux_density,
-            beam,
-            kernel,
-        )
+        sweep = self._sweep(skies, shown, sigma, minflux)
         for k, sky in enumerate(skies.numpy()):
             parts = range(_SWEEP_NOISE, _SWEEP_NOISE + ROUNDS)
             white = np.stack([noise_field(seed, k, sky.shape, part)[0].numpy() for part in parts])
             skies[k] = torch.from_numpy(sweep.redraw(sky, white))
         return skies
+
+    def _sweep(self, skies, shown, sigma: float, minflux: float, regions=None) -> Sweep:
+        """A sweep over regions, or over the sources of realisations and what they have missed."""
+        beam = self.dirty.beam.fwhm / self.dirty.cell * self.frame.zoom()
+        kernel = self.settings.kernel * self.settings.scale
+        likelihood, inside = self._likelihood(sigma), self.inside.numpy() > 0
+        # What the peel has left of sidelobes passed for noise; the realisations know better.
+        left = np.where(inside, (shown - likelihood.predict(skies.mean(0))).numpy(), 0)
+        likelihood.noise = min(sigma, noise.rms(left, inside))
+        sites = None
+        if regions is None:
+            mean = skies.numpy().mean(0, dtype=float) / sigma
+            regions = find_candidates(mean, beam, kernel, minflux / len(skies))
+            sites = find_sites(left, likelihood.noise, beam)
+        least, area = minflux * sigma, float(inside.sum())
+        return Sweep(regions, shown, likelihood, least, flux_density, beam, kernel, sites, area)
 
     @cached_property
     def _canonical_psf(self) -> torch.Tensor:
@@ -291,12 +319,25 @@ class Scene:
         """See `aggregation.probability`."""
         return aggregation.probability(torch.from_numpy(samples), self.beam_area, least).numpy()
 
-    def sources(self, skies: torch.Tensor, sigma: float, minflux: float) -> QTable:
-        """Sources of the realisations, with positions in the image's own pixels."""
+    def sources(
+        self, skies: torch.Tensor, shown: torch.Tensor, sigma: float, minflux: float
+    ) -> QTable:
+        """Sources of the realisations, with positions in the image's own pixels.
+
+        Parameters
+        ----------
+        skies, shown, sigma, minflux
+            See `sweep`.
+        """
         frame, beam = self.frame, self.dirty.beam
         cell = self.dirty.cell / frame.zoom()
         kernel = self.settings.kernel * beam.fwhm
-        table = find_sources(skies.numpy(), cell, beam, kernel, sigma, minflux)
+
+        def chances(regions: np.ndarray) -> np.ndarray:
+            sweep = self._sweep(skies, shown, sigma, minflux, regions)
+            return np.mean([sweep.chances(sky) for sky in skies.numpy()], axis=0)
+
+        table = find_sources(skies.numpy(), cell, beam, kernel, sigma, minflux, chances)
         if calibration := Calibration.of(self.settings.calibration):
             table = calibration.apply(table, len(skies))
         x, y = frame.pixel(table["x"].value, table["y"].value)

@@ -12,118 +12,27 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from scipy.interpolate import CubicSpline
 
 from casa_ddpm import sky
-from casa_ddpm.dirty import FWHM
-from casa_ddpm.likelihood import Likelihood
+from casa_ddpm.gaussians import MOST_ELLIPTICAL, Gaussians, Shape
 
-#: Half the side of the PSF through which a source overlaps with itself [pixel].
-_HALF = 32
 #: Where an integral over the flux is evaluated [standard deviations].
 _GRID = np.linspace(-4.5, 4.5, 61)
 #: On a line of shapes: at how many the likelihood is evaluated, then interpolated.
 _NODES, _FINE = 13, 240
+#: What a cubic spline through values at the nodes is in between, shape (_FINE, _NODES).
+_SPLINE = CubicSpline(np.linspace(0, 1, _NODES), np.eye(_NODES))(np.linspace(0, 1, _FINE))
 #: What is less likely than the best by this much [log] is left out.
 _UNLIKELY = 12.5
 #: Most often that a line is evaluated anew, closer about its peak.
 _ZOOMS = 4
-#: Ellipticity of the least axis ratio.
-MOST_ELLIPTICAL = (1 - sky.LEAST_RATIO**2) / (1 + sky.LEAST_RATIO**2)
 #: Ellipticity below which its density no longer rises, as it would to infinity.
 _ROUND = 0.05
 #: Farthest that a source is moved at a time along an axis [pixel].
 _FARTHEST = 1.0
 #: Width at which the scale of sizes turns from linear to logarithmic [beam^2].
 _TURN = 0.3
-
-
-@dataclass(frozen=True)
-class Shape:
-    """The shape of an elliptical Gaussian, or of n of them where arrays (n,) are given.
-
-    extent : mean square of the axes' FWHM [beam^2], 0 for a point; plus, cross : its
-    ellipticity, (major^2 - minor^2) / (major^2 + minor^2) times cosine and sine of
-    twice the angle of the major axis, from +y to +x.
-    """
-
-    extent: float | np.ndarray
-    plus: float | np.ndarray
-    cross: float | np.ndarray
-
-    @property
-    def ellipticity(self) -> np.ndarray:
-        """(major^2 - minor^2) / (major^2 + minor^2)."""
-        return np.hypot(self.plus, self.cross)
-
-    @property
-    def major(self) -> np.ndarray:
-        """FWHM of the major axis [beam]."""
-        return np.sqrt(self.extent * (1 + self.ellipticity))
-
-    @property
-    def minor(self) -> np.ndarray:
-        """FWHM of the minor axis [beam]."""
-        return np.sqrt(self.extent * (1 - self.ellipticity))
-
-    def moments(self) -> np.ndarray:
-        """Variance along y, covariance and variance along x, shape (n, 3) [beam^2]."""
-        parts = np.broadcast_arrays(1 + np.atleast_1d(self.plus), self.cross, 1 - self.plus)
-        return np.atleast_1d(self.extent)[:, None] / FWHM**2 * np.stack(parts, 1)
-
-    @classmethod
-    def of(cls, covariance: np.ndarray) -> Shape:
-        """The shape nearest to a covariance (y, x) [beam^2], which noise may have made negative."""
-        (yy, xy), (_, xx) = covariance
-        extent = (yy + xx) / 2
-        if extent <= 0:
-            return cls(0.0, 0.0, 0.0)
-        plus, cross = (yy - xx) / 2 / extent, xy / extent
-        least = min(1.0, MOST_ELLIPTICAL / max(np.hypot(plus, cross), 1e-9))
-        return cls(float(extent * FWHM**2), float(plus * least), float(cross * least))
-
-
-class Gaussians:
-    """Gaussian sources as realisations of a field hold them, and as its data see them.
-
-    Parameters
-    ----------
-    likelihood : Likelihood
-    beam, kernel : float
-        FWHM of the clean beam, and of a point in a realisation [pixel].
-    """
-
-    def __init__(self, likelihood: Likelihood, beam: float, kernel: float) -> None:
-        self.beam, self.point = beam, (kernel / FWHM) ** 2
-        #: Deviation of the Gaussian that takes realisations to the beam [pixel].
-        self.sigma = float(np.sqrt(beam**2 - kernel**2)) / FWHM
-        psf = torch.fft.irfft2(likelihood.transfer, s=likelihood.shape)
-        near = torch.roll(psf, (_HALF, _HALF), (0, 1))[: 2 * _HALF, : 2 * _HALF]
-        centred = torch.roll(near, (-_HALF, -_HALF), (0, 1))
-        self.transfer = torch.fft.rfft2(centred).real.numpy().astype(float)
-        # rfft2 keeps one half of the plane; its inner columns stand for two.
-        self.transfer[:, 1:-1] *= 2
-        self.transfer /= 4 * _HALF**2
-        ky = 2 * np.pi * np.fft.fftfreq(2 * _HALF)[:, None]
-        kx = 2 * np.pi * np.fft.rfftfreq(2 * _HALF)
-        self.waves = np.stack([w.ravel() for w in np.broadcast_arrays(ky**2, 2 * ky * kx, kx**2)])
-        kept = np.abs(self.transfer.ravel()) > 1e-6 * np.abs(self.transfer).max()
-        self.transfer, self.waves = self.transfer.ravel()[kept], self.waves[:, kept]
-
-    def images(self, shape: Shape, centre: np.ndarray, size: tuple) -> np.ndarray:
-        """Gaussians of unit flux at one or n centres (y, x) on stamps of (ny, nx): (n, ny, nx)."""
-        yy, xy, xx = (shape.moments() * self.beam**2).T[..., None, None]
-        yy, xx = yy + self.point, xx + self.point
-        determinant = yy * xx - xy**2
-        row, column = np.atleast_2d(centre).T[..., None, None]
-        y, x = np.arange(size[0])[:, None] - row, np.arange(size[1]) - column
-        distance = (xx * (y * y) - 2 * xy * (y * x) + yy * (x * x)) / determinant
-        return np.exp(-0.5 * distance) / (2 * np.pi * np.sqrt(determinant))
-
-    def powers(self, shape: Shape) -> np.ndarray:
-        """Overlap of each Gaussian of unit flux with itself as the PSF shows it, shape (n,)."""
-        return np.exp(-shape.moments() * self.beam**2 @ self.waves) @ self.transfer
 
 
 class Fit:
@@ -277,10 +186,11 @@ def _line(
             break
         low, high = nodes[first], nodes[last]
     possible = np.isfinite(found)
+    if possible.all():
+        return np.linspace(nodes[0], nodes[-1], _FINE), _SPLINE @ found
     nodes, found = nodes[possible], found[possible]
     values = np.linspace(nodes[0], nodes[-1], _FINE)
-    smooth = len(nodes) > 3
-    return values, CubicSpline(nodes, found)(values) if smooth else np.interp(values, nodes, found)
+    return values, np.interp(values, nodes, found)
 
 
 def _draw(values: np.ndarray, mass: np.ndarray, random: np.random.Generator) -> float:

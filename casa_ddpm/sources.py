@@ -8,6 +8,8 @@ next is the posterior of its flux, position and shape.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from astropy import units as u
 from astropy.table import QTable
@@ -42,6 +44,7 @@ def find_sources(
     kernel: float,
     noise: float,
     minflux: float = 1.0,
+    chances: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> QTable:
     """Find sources in posterior realisations of the sky and measure them.
 
@@ -63,6 +66,9 @@ def find_sources(
         A realisation holds the source where the flux in the source's region exceeds
         this many times the flux's noise: `noise` x 1 beam for a point source,
         sqrt(1 + source area / beam area) times that for others.
+    chances : callable, optional
+        Gives the probability of each of K sources, shape (K,), of an image (ny, nx) with
+        their regions, 1 ... K, and 0 elsewhere.
 
     Returns
     -------
@@ -76,7 +82,9 @@ def find_sources(
         - flux_err, flux_lo, flux_hi : half the 68 % interval, and the interval [Jy]
         - peak : brightness at the clean beam's resolution [Jy/beam]
         - snr : peak / noise
-        - prob, count : share and number of the realisations that hold the source
+        - prob : its probability; without `chances` the share of the realisations that
+          hold it
+        - count : number of these
         - major, minor, pa : deconvolved FWHM [arcsec], angle east of north [deg]
         - major_err, minor_err : half their 68 % intervals [arcsec]
         - pa_err : its standard deviation [deg]
@@ -120,7 +128,7 @@ def find_sources(
         **_shape(light, held, fluxnoise, beam.fwhm, cell),
         "peak": peak,
         "snr": peak / noise,
-        "prob": held.mean(axis=0),
+        "prob": chances(regions) if chances else held.mean(axis=0),
         "count": held.sum(axis=0),
         "blended": _blended(regions, light.flux.mean(axis=0)),
     }

@@ -1,9 +1,10 @@
-"""Flux, shape and place of each source of a realisation, drawn anew from what the data say.
+"""The sources of a realisation, drawn anew from what the data say.
 
 A network knows better what there is on a sky than how bright, how wide and where
-exactly: those of its realisations scatter more than the noise makes them, and it draws
-marginally resolved sources too compact. But given which sources a realisation holds,
-they have a posterior in closed form: a Gaussian likelihood times a prior of fluxes and
+exactly: those of its realisations scatter more than the noise makes them, it draws
+marginally resolved sources too compact, and of the faintest it misses some. But given
+all others, whether there is a source at a place, and its flux, shape and position, have a
+posterior in closed form: a Gaussian likelihood times a prior of numbers, fluxes and
 sizes. A Gibbs sweep (Geman & Geman 1984) over the sources replaces the network's by
 draws from it. A realisation that already was a draw from the posterior stays one.
 """
@@ -11,12 +12,16 @@ draws from it. A realisation that already was a draw from the posterior stays on
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
-from scipy import ndimage, signal, special
+from scipy import ndimage, special
 
-from casa_ddpm import shapes
+from casa_ddpm import presence, shapes
+from casa_ddpm.coupling import Box, Coupling, grown
+from casa_ddpm.gaussians import Gaussians, Shape
 from casa_ddpm.likelihood import Likelihood
 
 #: Whole-image residuals are taken anew so often, for the far sidelobes of changed sources.
@@ -27,18 +32,30 @@ _NEAR = 12
 _RIM = 4
 #: A source is moved by no more than this at a time [pixel].
 _FARTHEST = 1.0
-#: Sources in larger boxes [pixel] are structure, whose place is not a single number.
+#: Structure in larger boxes [pixel] has a place that is no single number.
 _LARGEST = 40
-#: Widest source whose shape is drawn [beam], and the most that it may differ from a
-#: Gaussian at the beam's resolution, as a share of its flux: others are structure, whose
-#: shape is the network's.
-_WIDEST, _ODD = 3.5, 0.25
 #: Prior probability that what looks like a Gaussian is one.
 GAUSSIAN = 0.95
+#: Largest region in which there may be no source after all [beam^2].
+_DOUBTFUL = 12.0
 #: Where the posterior of a flux is evaluated [standard deviations].
 _GRID = np.linspace(-4.5, 4.5, 91)
 
-Box = tuple[slice, slice]
+
+@dataclass
+class _State:
+    """A realisation while it is swept.
+
+    sky, gradient (ny, nx): its light, and the likelihood's gradient there; light: that of
+    each region, on its box; held: regions that hold a source; network: what the network
+    drew in those that hold a Gaussian, None where it was not the network's.
+    """
+
+    sky: np.ndarray
+    gradient: np.ndarray
+    light: list[np.ndarray]
+    held: set[int]
+    network: dict[int, np.ndarray | None]
 
 
 class Sweep:
@@ -59,6 +76,11 @@ class Sweep:
         need not be normalised.
     beam, kernel : float
         FWHM of the clean beam, and of a point in a realisation [pixel].
+    sites : ndarray of int, shape (ny, nx), optional
+        0, and 1 ... L where a source may be that no realisation holds; may lie on regions.
+    area : float
+        Pixels on which sources may lie at all. Whether there is a source in a compact
+        region or site is drawn as well, but not where this is 0.
     """
 
     def __init__(
@@ -70,20 +92,37 @@ class Sweep:
         prior: Callable[[np.ndarray, np.ndarray | float], np.ndarray],
         beam: float,
         kernel: float,
+        sites: np.ndarray | None = None,
+        area: float = 0.0,
     ) -> None:
         self.data, self.likelihood = data, likelihood
         self.least, self.prior = least, prior
-        self.gaussians = shapes.Gaussians(likelihood, beam, kernel)
-        both = likelihood.transfer * likelihood.sharpen**2
-        #: What the light of one pixel adds to the gradient at another, by their offset.
-        self.coupling = torch.fft.irfft2(both, s=likelihood.shape).numpy().astype(float)
-        self.boxes = [_grown(box, _RIM, regions.shape) for box in ndimage.find_objects(regions)]
-        labels = np.arange(1, len(self.boxes) + 1)
-        self.places = np.rint(ndimage.center_of_mass(regions > 0, regions, labels)).astype(int)
-        self.masks = [regions[box] == k + 1 for k, box in enumerate(self.boxes)]
+        self.gaussians = Gaussians(likelihood, beam, kernel)
+        self.coupling = Coupling(likelihood)
+        self.area, self.regions = area, int(regions.max(initial=0))
+        self.boxes: list[Box] = []
+        self.masks: list[np.ndarray] = []
+        self.places: list[np.ndarray] = []
+        for labels in (regions,) if sites is None else (regions, sites):
+            self._divide(labels)
+
+    @cached_property
+    def presence(self) -> presence.Presence:
+        """What tells whether there is a source."""
+        return presence.Presence(self.gaussians, self.likelihood.noise, self.least, self.prior)
+
+    def _divide(self, labels: np.ndarray) -> None:
+        """Add boxes with a rim, masks on them and middles of all labels of an image."""
+        numbers = np.arange(1, labels.max(initial=0) + 1)
+        boxes = [grown(box, _RIM, labels.shape) for box in ndimage.find_objects(labels)]
+        self.boxes += boxes
+        self.masks += [labels[box] == k for k, box in zip(numbers, boxes, strict=True)]
+        self.places += list(
+            np.rint(ndimage.center_of_mass(labels > 0, labels, numbers)).astype(int)
+        )
 
     def redraw(self, sky: np.ndarray, white: np.ndarray) -> np.ndarray:
-        """A realisation whose sources have fluxes, shapes and positions drawn from the data.
+        """A realisation whose sources are drawn from the data: which, how bright and where.
 
         Parameters
         ----------
@@ -97,51 +136,135 @@ class Sweep:
         -------
         ndarray, shape (ny, nx)
         """
-        sky = sky.astype(float, copy=True)
+        state = self._state(sky)
+        for turn, noise in enumerate(white):
+            state.gradient = self._gradient(state.sky)
+            for k, place in enumerate(self.places):
+                random = np.random.default_rng(noise[tuple(place)].view(np.uint32))
+                self._set(state, k, self._drawn(state, k, random, turn == len(white) - 1))
+        return state.sky
+
+    def chances(self, sky: np.ndarray) -> np.ndarray:
+        """Probability of a source in each region, given all others of a realisation, (K,)."""
+        state = self._state(sky)
+        found = np.array([float(k in state.held) for k in range(len(state.light))])
+        for k, stamp in enumerate(state.light):
+            if self._is_doubtful(state, k):
+                empty = self.coupling.without(stamp, state.gradient[self.boxes[k]])
+                found[k] = special.expit(presence.total(self._odds(state, k, empty)))
+        return found
+
+    def _state(self, sky: np.ndarray) -> _State:
+        """Of a realisation before it is swept."""
         light = [sky[box] * mask for box, mask in zip(self.boxes, self.masks, strict=True)]
-        held = [k for k, stamp in enumerate(light) if stamp.sum() > self.least]
-        drawn = {k: light[k] for k in held if self._is_gaussian(light[k])}
-        for turn, noise in enumerate(white if held else ()):
-            left = self.data - self.likelihood.predict(torch.from_numpy(sky).to(self.data))
-            gradient = self.likelihood.sharpened(left).numpy().astype(float)
-            for k in held:
-                random = np.random.default_rng(noise[tuple(self.places[k])].view(np.uint32))
-                stamp, slope = light[k], gradient[self.boxes[k]]
-                if k in drawn:
-                    # Only next to neighbours that are right already can the data tell
-                    # whether they would rather have what the network drew.
-                    other = drawn[k] if turn == ROUNDS - 1 else None
-                    stamp, slope = self._reshaped(stamp, slope, other, random)
-                changed = self._redrawn(stamp, slope, random)
-                self._move(sky, gradient, k, changed - light[k])
-                light[k] = changed
-        return sky
+        # What is on the other sites belongs to regions.
+        for stamp in light[self.regions :]:
+            stamp[:] = 0
+        held = {k for k, stamp in enumerate(light) if stamp.sum() > self.least}
+        network = {k: light[k] for k in held if self.gaussians.resemble(light[k])}
+        return _State(sky.astype(float, copy=True), self._gradient(sky), light, held, network)
 
-    def _move(self, sky, gradient, k: int, change: np.ndarray) -> None:
-        """Add a change to source k, and follow what it does to the gradient nearby."""
+    def _gradient(self, sky: np.ndarray) -> np.ndarray:
+        """Of the log likelihood in a sky, times noise^2, shape (ny, nx)."""
+        left = self.data - self.likelihood.predict(torch.from_numpy(sky).to(self.data))
+        return self.likelihood.sharpened(left).numpy().astype(float)
+
+    def _set(self, state: _State, k: int, stamp: np.ndarray) -> None:
+        """Give region k another light, and follow what that does to the gradient nearby."""
+        change = stamp - state.light[k]
+        if not change.any():
+            return
         box = self.boxes[k]
-        sky[box] += change
-        near = _grown(box, _NEAR, sky.shape)
-        gradient[near] -= self._seen(change, box, near)
+        near = grown(box, _NEAR, state.sky.shape)
+        state.sky[box] += change
+        state.gradient[near] -= self.coupling.seen(change, box, near)
+        state.light[k] = stamp
 
-    def _seen(self, stamps: np.ndarray, box: Box, near: Box) -> np.ndarray:
-        """The gradient that light on stamps (..., y, x) of `box` makes on pixels of `near`."""
-        rows, columns = (
-            np.arange(n.start - b.stop + 1, n.stop - b.start)
-            for b, n in zip(box, near, strict=True)
+    def _drawn(self, state: _State, k: int, random: np.random.Generator, last: bool) -> np.ndarray:
+        """The light of region k, drawn anew."""
+        stamp, gradient = state.light[k], state.gradient[self.boxes[k]]
+        if self._is_doubtful(state, k):
+            stamp, gradient = self._perhaps(state, k, random)
+            if not stamp.any():
+                state.held.discard(k)
+                state.network.pop(k, None)
+            elif k not in state.held:
+                state.held.add(k)
+                state.network[k] = None
+        if k in state.network:
+            # Only next to neighbours that are right already can the data tell
+            # whether they would rather have what the network drew.
+            other = state.network[k] if last else None
+            return self._reshaped(stamp, gradient, other, random)
+        return self._redrawn(stamp, gradient, random) if k in state.held else stamp
+
+    def _is_doubtful(self, state: _State, k: int) -> bool:
+        """Whether it is to be drawn if there is a source."""
+        if not self.area or self.masks[k].sum() > _DOUBTFUL * self.gaussians.beam**2:
+            return False
+        return k in state.network or k not in state.held
+
+    def _odds(self, state: _State, k: int, empty: np.ndarray) -> np.ndarray:
+        """See `Presence.log_odds`; how many sources there are is known from the others."""
+        density = (len(state.held - {k}) + 0.5) / self.area
+        return self.presence.log_odds(empty, self.masks[k], density)
+
+    def _perhaps(
+        self, state: _State, k: int, random: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """A source as it is, a new one or none, and the gradient that goes with it."""
+        stamp, gradient = state.light[k], state.gradient[self.boxes[k]]
+        empty = self.coupling.without(stamp, gradient)
+        odds = self._odds(state, k, empty)
+        if random.random() >= special.expit(presence.total(odds)):
+            return np.zeros_like(stamp), empty
+        if k in state.held:
+            return stamp, gradient
+        guess = presence.draw(odds, self.masks[k], random)
+        shape = Shape(guess.size**2, 0.0, 0.0)
+        (image,) = self.gaussians.images(shape, guess.centre, stamp.shape)
+        # Its flux will be drawn; until then it is any that counts as a source.
+        new = 2 * self.least * image
+        return new, empty - self.coupling.seen(new)
+
+    def _reshaped(
+        self,
+        stamp: np.ndarray,
+        gradient: np.ndarray,
+        other: np.ndarray | None,
+        random: np.random.Generator,
+    ) -> np.ndarray:
+        """A source drawn as a Gaussian, or another light of it if the data prefer that."""
+        empty = self.coupling.without(stamp, gradient)
+        _, centre, shape = self.gaussians.measured(stamp)
+        fit = shapes.Fit(self.gaussians, self.likelihood.noise, self.least, self.prior, empty)
+        try:
+            drawn = shapes.redraw(shape, centre, fit, random)
+            if other is not None:
+                odds = drawn.evidence - self._evidence(other, fit) + special.logit(GAUSSIAN)
+                if random.random() >= special.expit(odds):
+                    return self._redrawn(other, empty - self.coupling.seen(other), random)
+        except FloatingPointError:
+            return self._redrawn(stamp, gradient, random)
+        (image,) = self.gaussians.images(drawn.shape, drawn.centre, stamp.shape)
+        return drawn.flux * image
+
+    def _evidence(self, stamp: np.ndarray, fit: shapes.Fit) -> float:
+        """Log evidence of a source of any light."""
+        flux, _, shape = self.gaussians.measured(stamp)
+        light = stamp / flux
+        match, power = (
+            np.array([(light * image).sum()]) for image in (fit.data, self.coupling.seen(light))
         )
-        kernel = self.coupling[rows[:, None], columns]
-        kernel = kernel.reshape((1,) * (stamps.ndim - 2) + kernel.shape)
-        return signal.fftconvolve(kernel, stamps, mode="valid", axes=(-2, -1))
+        return float(fit.given(match, power, shape.major * shape.minor)[2][0])
 
     def _redrawn(
         self, stamp: np.ndarray, gradient: np.ndarray, random: np.random.Generator
     ) -> np.ndarray:
         """The light of one source with another flux, at another place."""
-        whole = _whole(stamp)
         compact = max(stamp.shape) <= _LARGEST
         templates = np.stack([stamp, *_slopes(stamp)]) if compact else stamp[None]
-        seen = self._seen(templates, whole, whole)
+        seen = self.coupling.seen(templates)
         matrix = np.einsum("iyx,jyx->ij", templates, seen)
         if not matrix[0, 0] > 0:  # a PSF that ends with the image can make it so
             return stamp
@@ -155,59 +278,6 @@ class Sweep:
         return factor * ndimage.shift(
             stamp, self._shift(slope / factor, matrix[1:, 1:], random.normal(size=2)), order=5
         )
-
-    def _is_gaussian(self, stamp: np.ndarray) -> bool:
-        """Whether a source looks like a Gaussian to the clean beam."""
-        if max(stamp.shape) > _LARGEST:
-            return False
-        flux, centre, shape = self._measured(stamp)
-        (gaussian,) = self.gaussians.images(shape, centre, stamp.shape)
-        rest = ndimage.gaussian_filter(
-            stamp - flux * gaussian, self.gaussians.sigma, mode="constant"
-        )
-        return bool(shape.major < _WIDEST and np.abs(rest).sum() < _ODD * flux)
-
-    def _measured(self, stamp: np.ndarray) -> tuple[float, np.ndarray, shapes.Shape]:
-        """Flux, centre (y, x) and shape of a source."""
-        flux, centre, covariance = _moments(stamp)
-        own = covariance - self.gaussians.point * np.eye(2)
-        return flux, centre, shapes.Shape.of(own / self.gaussians.beam**2)
-
-    def _reshaped(
-        self,
-        stamp: np.ndarray,
-        gradient: np.ndarray,
-        other: np.ndarray | None,
-        random: np.random.Generator,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """A source drawn as a Gaussian, or another light of it if the data prefer that.
-
-        Returns
-        -------
-        stamp, gradient : ndarray, shape (ny, nx)
-        """
-        whole = _whole(stamp)
-        (seen,) = self._seen(stamp[None], whole, whole)
-        empty = gradient + seen
-        _, centre, shape = self._measured(stamp)
-        fit = shapes.Fit(self.gaussians, self.likelihood.noise, self.least, self.prior, empty)
-        try:
-            drawn = shapes.redraw(shape, centre, fit, random)
-            chosen = self.gaussians.images(drawn.shape, drawn.centre, stamp.shape) * drawn.flux
-            if other is not None:
-                odds = drawn.evidence - self._evidence(other, fit) + special.logit(GAUSSIAN)
-                chosen = chosen if random.random() < special.expit(odds) else other[None]
-        except FloatingPointError:
-            return stamp, gradient
-        return chosen[0], empty - self._seen(chosen, whole, whole)[0]
-
-    def _evidence(self, stamp: np.ndarray, fit: shapes.Fit) -> float:
-        """Log evidence of a source of any light."""
-        flux, _, shape = self._measured(stamp)
-        light = stamp[None] / flux
-        (seen,) = self._seen(light, _whole(stamp), _whole(stamp))
-        match, power = (np.array([(light[0] * image).sum()]) for image in (fit.data, seen))
-        return float(fit.given(match, power, shape.major * shape.minor)[2][0])
 
     def _factor(self, flux: float, slope: float, curvature: float, random: float) -> float:
         """By how much the flux changes."""
@@ -231,31 +301,9 @@ class Sweep:
         return shift if np.hypot(*shift) < _FARTHEST else np.zeros(2)
 
 
-def _grown(box: Box, rim: int, shape: tuple[int, ...]) -> Box:
-    """A box with a rim, within an image of a shape."""
-    y, x = (
-        slice(max(0, s.start - rim), min(n, s.stop + rim)) for s, n in zip(box, shape, strict=True)
-    )
-    return y, x
-
-
-def _whole(stamp: np.ndarray) -> Box:
-    """All of a stamp."""
-    return slice(0, stamp.shape[0]), slice(0, stamp.shape[1])
-
-
 def _slopes(stamp: np.ndarray) -> np.ndarray:
     """What a stamp gains where it moves by a pixel along y, and along x; shape (2, ny, nx)."""
     spectrum = np.fft.rfft2(stamp)
     ky = np.fft.fftfreq(stamp.shape[0])[:, None]
     kx = np.fft.rfftfreq(stamp.shape[1])
     return np.stack([np.fft.irfft2(-2j * np.pi * k * spectrum, s=stamp.shape) for k in (ky, kx)])
-
-
-def _moments(stamp: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-    """Flux, centroid (y, x) and covariance (y, x) of a stamp's light."""
-    places = np.indices(stamp.shape).reshape(2, -1)
-    light = stamp.ravel() / stamp.sum()
-    centre = places @ light
-    away = places - centre[:, None]
-    return float(stamp.sum()), centre, (away * light) @ away.T

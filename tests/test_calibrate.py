@@ -29,6 +29,7 @@ def sources(*rows):
             "x": x * u.pix, "y": y * u.pix, "flux": flux * u.Jy, "flux_lo": (flux - 1) * u.Jy,
             "flux_hi": (flux + 2) * u.Jy, "ra_err": 0.1 * one * u.arcsec,
             "dec_err": 0.2 * one * u.arcsec, "prob": one, "snr": flux,
+            "blended": one < 0, "resolved": one < 0,
         }
     )  # fmt: skip
 
@@ -108,6 +109,7 @@ def test_command(tmp_path, monkeypatch):
     assert isinstance(Calibration.of(after.calibration), Calibration)
     account = after.history["calibration"]
     assert set(account["scores"]) == {"0.7", "1.0"}
-    assert sum(row["candidates"] for row in account["check"]["prob"]) > 0
+    rows = account["check"]["single"]["prob"] + account["check"]["mixed"]["prob"]
+    assert sum(row["candidates"] for row in rows) > 0
     assert after.widths == before.widths and after.history["step"] == before.history["step"]
     assert cli.main(arguments) != 0  # nothing is overwritten

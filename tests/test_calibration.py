@@ -8,9 +8,11 @@ from astropy import units as u
 from astropy.table import QTable
 from scipy.special import expit, logit
 
-from casa_ddpm.calibration import FEWEST, Calibration, check, fit
+from casa_ddpm.calibration import FEWEST, Calibration, Correction, check, fit
 
-PLAIN = Calibration((0.5, 1.0, 0.3), (3.0, 10.0), (2.0, 1.0), (1.5, 0.5))
+PLAIN = Correction((0.5, 1.0, 0.3), (3.0, 10.0), (2.0, 1.0), (1.5, 0.5))
+WIDER = Correction((-0.5, 1.0, 0.3), (3.0, 10.0), (4.0, 2.0), (3.0, 1.0))
+BOTH = Calibration(PLAIN, WIDER)
 
 
 def candidates(n=4000, seed=0, narrow=2.0, far=3.0):
@@ -22,7 +24,13 @@ def candidates(n=4000, seed=0, narrow=2.0, far=3.0):
     true = rng.random(n) < expit(odds)
     flux, position = narrow * rng.normal(size=n), far * rng.normal(size=(n, 2))
     flux[~true], position[~true] = np.nan, np.nan
-    return {"share": share, "snr": snr, "true": true, "flux": flux, "position": position}
+    # Mixed ones are 1.5 times as far off.
+    mixed = rng.random(n) < 0.5
+    flux[mixed] *= 1.5
+    return {
+        "share": share, "snr": snr, "true": true, "flux": flux, "position": position,
+        "mixed": mixed,
+    }  # fmt: skip
 
 
 def sources():
@@ -36,20 +44,23 @@ def sources():
             "flux_err": [1.5, 1, 1.5] * u.Jy,
             "ra_err": [1, 1, 1] * u.arcsec,
             "dec_err": [2, 2, 2] * u.arcsec,
+            "blended": [False, False, False],
+            "resolved": [False, False, False],
         }
     )
 
 
 def test_fit_finds_what_the_errors_lack():
-    found = fit(candidates(), 20)
-    assert np.allclose(found.flux, 2, rtol=0.15)
-    assert np.allclose(found.position, 3, rtol=0.1)
-    assert len(found.snr) > 3 and found.snr[0] < 4 and found.snr[-1] > 20
+    both = fit(candidates(8000), 20)
+    for found, width in ((both.single, 2), (both.mixed, 3)):
+        assert np.allclose(found.flux, width, rtol=0.15)
+        assert np.allclose(found.position, 3, rtol=0.1)
+        assert len(found.snr) > 3 and found.snr[0] < 4 and found.snr[-1] > 20
 
 
 def test_fitted_probability_is_the_true_fraction():
     """On candidates that it was not fitted to, in every tenth."""
-    found = fit(candidates(), 20)
+    found = fit(candidates(20_000), 20).single
     other = candidates(20_000, seed=1)
     prob = found.probability(other["share"], other["snr"], 20)
     for low in np.arange(0, 1, 0.1):
@@ -69,13 +80,13 @@ def test_weights_are_never_negative():
     """Also where chance would have a higher share mean a lower probability."""
     wrong = candidates()
     wrong["true"] = np.random.default_rng(2).random(len(wrong["true"])) < 0.9 - 0.8 * wrong["share"]
-    found = fit(wrong, 20)
+    found = fit(wrong, 20).mixed
     assert found.prob[1] >= 0 and found.prob[2] >= 0
 
 
 def test_apply():
     table = sources()
-    found = PLAIN.apply(table, 20)
+    found = BOTH.apply(table, 20)
     assert found["flux_lo"].value == pytest.approx([1, 9, 98])
     assert found["flux_hi"].value == pytest.approx([7, 11, 101])
     assert found["flux_err"].value == pytest.approx([3, 1, 1.5])
@@ -86,24 +97,33 @@ def test_apply():
     assert table["prob"][0] == 0.3  # what was given stays
 
 
+def test_blended_and_extended_sources_have_a_correction_of_their_own():
+    table = sources()
+    table["blended"][0] = table["resolved"][1] = True
+    found = BOTH.apply(table, 20)
+    assert found["flux_err"].value == pytest.approx([6, 2, 1.5])
+    assert found["ra_err"].value == pytest.approx([3, 1, 0.5])
+    assert found["prob"][0] < BOTH.apply(sources(), 20)["prob"][0]
+
+
 def test_between_the_knots_the_logarithm_counts():
     table = sources()
     table["snr"][0] = np.sqrt(30)
-    assert PLAIN.apply(table, 20)["flux_err"][0].value == pytest.approx(1.5 * 1.5)
+    assert BOTH.apply(table, 20)["flux_err"][0].value == pytest.approx(1.5 * 1.5)
 
 
 def test_empty_table():
-    assert len(PLAIN.apply(sources()[:0], 20)) == 0
+    assert len(BOTH.apply(sources()[:0], 20)) == 0
 
 
 def test_stored_form():
-    assert Calibration.of(PLAIN.stored()) == PLAIN
+    assert Calibration.of(BOTH.stored()) == BOTH
     assert Calibration.of({}) is None
 
 
 def test_small_bins_join_the_next():
-    few = candidates(200)
-    found = fit(few, 20)
+    few = candidates(400)
+    found = fit(few, 20).single
     assert len(found.snr) <= np.isfinite(few["flux"]).sum() // FEWEST
 
 
@@ -119,20 +139,25 @@ def test_small_bins_join_the_next():
 )
 def test_refused(changes, text):
     with pytest.raises(ValueError, match=text):
-        Calibration(**{**PLAIN.stored(), **changes})
+        Correction(**{**BOTH.stored()["single"], **changes})
 
 
 def test_check_tells_what_is_right_from_what_is_not():
     """Probabilities and errors that are as they should be, and errors half as wide."""
     rng = np.random.default_rng(5)
     share = rng.random(20_000)
-    known = {"share": share, "true": rng.random(20_000) < share, "snr": np.full(20_000, 8.0)}
+    known = {
+        "share": share, "true": rng.random(20_000) < share, "snr": np.full(20_000, 8.0),
+        "mixed": np.zeros(20_000, bool),
+    }  # fmt: skip
     for width, expected in ((1, 0.683), (2, 0.383)):
         errors = {
             "flux": width * rng.normal(size=20_000),
             "position": width * rng.normal(size=(20_000, 2)),
         }
-        found = check(known | errors)
+        both = check(known | errors)
+        assert both["mixed"] == {"prob": [], "errors": []}
+        found = both["single"]
         assert len(found["prob"]) == 10
         for row in found["prob"]:
             assert row["true"] == pytest.approx(row["prob"], abs=0.04)
@@ -144,5 +169,5 @@ def test_check_tells_what_is_right_from_what_is_not():
 
 def test_too_little_to_fit():
     few = candidates(30)
-    with pytest.raises(ValueError, match="calibration must have at least 40 sources"):
+    with pytest.raises(ValueError, match="calibration must have at least 40 single sources"):
         fit(few, 20)

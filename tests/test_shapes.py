@@ -8,10 +8,10 @@ import torch
 
 from casa_ddpm import sky
 from casa_ddpm.dirty import FWHM, Beam
+from casa_ddpm.gaussians import MOST_ELLIPTICAL, Gaussians, Shape, moments
 from casa_ddpm.likelihood import Likelihood
 from casa_ddpm.psf import gaussian
-from casa_ddpm.shapes import MOST_ELLIPTICAL, Gaussians, Shape
-from casa_ddpm.sweep import ROUNDS, Sweep, _moments
+from casa_ddpm.sweep import ROUNDS, Sweep
 
 NPIX, BEAM, KERNEL = 64, 4.0, 2.0
 
@@ -50,7 +50,7 @@ def about(place, radius=10):
 
 
 def measured(image, gaussians):
-    flux, centre, covariance = _moments(image)
+    flux, centre, covariance = moments(image)
     own = covariance - gaussians.point * np.eye(2)
     return flux, centre, Shape.of(own / BEAM**2)
 

@@ -1,0 +1,169 @@
+"""Whether there is a source at a place of a realisation, drawn from what the data say.
+
+A realisation of a network holds the sources that the network has seen. Given all the
+others, the data know in closed form how probable a source at a place is: its prior
+probability times its evidence, summed over places, sizes and fluxes, against that of
+none (a spike-and-slab prior, Mitchell & Beauchamp 1988, JASA 83, 1023). For a single
+point in white noise that is a monotonic function of the matched filter's signal-to-noise
+ratio, which no other rule of detection beats.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from skimage.feature import peak_local_max
+from skimage.segmentation import expand_labels
+
+from casa_ddpm import sky
+from casa_ddpm.dirty import FWHM
+from casa_ddpm.gaussians import Gaussians, Shape
+
+#: FWHM of the sources that are looked for [beam].
+SIZES = (0.0, 0.5, 1.0, 1.5)
+#: Residual peak from which on it may be a source that no realisation holds [noise].
+LEAST_PEAK = 3.0
+#: Radius within which a source belongs to its peak [beam].
+RADIUS = 0.6
+#: Brightest source of the prior [noise]; S/N between which the evidence is tabulated.
+_BRIGHTEST, _SNR = 1e3, np.linspace(-5, 50, 221)
+
+
+def find_sites(residual: np.ndarray, noise: float, beam: float) -> np.ndarray:
+    """Places around the peaks of a residual, where a source may have been missed.
+
+    Parameters
+    ----------
+    residual : ndarray, shape (ny, nx)
+        Dirty image less what the mean of the realisations predicts [flux/beam].
+    noise : float
+        [flux/beam].
+    beam : float
+        FWHM of the clean beam [pixel].
+
+    Returns
+    -------
+    ndarray of int, shape (ny, nx)
+        0 where no site is, 1 ... K on the sites.
+    """
+    peaks = peak_local_max(
+        residual,
+        min_distance=max(1, round(RADIUS * beam)),
+        threshold_abs=LEAST_PEAK * noise,
+        exclude_border=False,
+    )
+    marked = np.zeros(residual.shape, int)
+    marked[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
+    return expand_labels(marked, RADIUS * beam)
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A source at a site: centre (y, x) [pixel] and size [beam]."""
+
+    centre: np.ndarray
+    size: float
+
+
+class Presence:
+    """How probable a source somewhere on a site is, whatever its size and flux.
+
+    Parameters
+    ----------
+    gaussians : Gaussians
+    noise : float
+        Of the likelihood [flux/beam].
+    least : float
+        Least flux of a source.
+    prior : callable
+        Density of a flux [noise] of a source of an area [beam^2].
+    """
+
+    def __init__(self, gaussians: Gaussians, noise: float, least: float, prior) -> None:
+        zero = np.zeros(len(SIZES))
+        powers = gaussians.powers(Shape(np.square(SIZES), zero, zero))
+        # A PSF that ends with the image can make that of a wide source negative.
+        possible = powers > 0
+        self.sizes, powers = np.array(SIZES)[possible], powers[possible]
+        #: Deviations of the sources' Gaussians [pixel].
+        self.sigmas = np.sqrt(gaussians.point + (self.sizes * gaussians.beam / FWHM) ** 2)
+        #: Standard error of a flux.
+        self.widths = noise / np.sqrt(powers)
+        #: Prior shares of the sizes.
+        self.shares = _shares()[possible]
+        flux = np.geomspace(least / noise, _BRIGHTEST, 1000)
+        self.evidences = [
+            _log_evidence(flux, prior(flux, size**2), width / noise) + np.log(share)
+            for size, width, share in zip(self.sizes, self.widths, self.shares, strict=True)
+        ]
+        self.noise = noise
+
+    def log_odds(self, data: np.ndarray, site: np.ndarray, density: float) -> np.ndarray:
+        """Log odds of a source at each pixel of a site, of each size, against none.
+
+        Parameters
+        ----------
+        data : ndarray, shape (ny, nx)
+            The likelihood's gradient where there is no source at the site.
+        site : ndarray of bool, shape (ny, nx)
+        density : float
+            Prior number of sources a pixel.
+
+        Returns
+        -------
+        ndarray, shape (n, sizes)
+        """
+        found = []
+        for sigma, width, evidence in zip(self.sigmas, self.widths, self.evidences, strict=True):
+            rows, columns = (_smoothing(n, sigma) for n in data.shape)
+            snr = (rows @ data @ columns)[site] * width / self.noise**2
+            found.append(np.interp(snr, _SNR, evidence))
+        return np.stack(found, -1) + np.log(density)
+
+
+def total(log_odds: np.ndarray) -> float:
+    """Log odds that there is a source at all."""
+    top = log_odds.max()
+    return float(top + np.log(np.exp(log_odds - top).sum()))
+
+
+def draw(log_odds: np.ndarray, site: np.ndarray, random: np.random.Generator) -> Guess:
+    """One of the sources that there may be, drawn by their odds."""
+    mass = np.cumsum(np.exp(log_odds - log_odds.max()))
+    chosen = min(np.searchsorted(mass, random.random() * mass[-1]), mass.size - 1)
+    place, size = np.unravel_index(chosen, log_odds.shape)
+    return Guess(np.argwhere(site)[place].astype(float), SIZES[size])
+
+
+@lru_cache(maxsize=256)
+def _smoothing(length: int, sigma: float) -> np.ndarray:
+    """The matrix that convolves an axis with a Gaussian of unit sum, shape (length, length)."""
+    away = np.subtract.outer(np.arange(length), np.arange(length))
+    return np.exp(-(away**2) / (2 * sigma**2)) / (np.sqrt(2 * np.pi) * sigma)
+
+
+def _log_evidence(flux: np.ndarray, prior: np.ndarray, width: float) -> np.ndarray:
+    """Log evidence at each of _SNR of a source against none, the flux integrated out.
+
+    `flux` and its standard error `width` are in units of the noise.
+    """
+    exponent = _SNR[:, None] * flux / width - flux**2 / (2 * width**2)
+    top = exponent.max(1, keepdims=True)
+    integral = np.trapezoid(np.exp(exponent - top) * prior, flux, axis=1)
+    return np.log(integral) + top[:, 0] - np.log(np.trapezoid(prior, flux))
+
+
+def _shares() -> np.ndarray:
+    """Prior shares of the sizes among the sources that are looked for."""
+    sizes = np.array(SIZES)
+    edges = np.concatenate([[0], (sizes[1:-1] + sizes[2:]) / 2, [SIZES[-1] * 1.25]])
+    shares = np.array([sky.POINTS, *(_mass(a, b) for a, b in zip(edges, edges[1:], strict=False))])
+    return shares / shares.sum()
+
+
+def _mass(low: float, high: float) -> float:
+    """Share of the extended sources between two sizes [beam]."""
+    sizes = np.linspace(low, high, 200)
+    return float(np.trapezoid(sky.size_density(sizes), sizes))
