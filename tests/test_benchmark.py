@@ -127,7 +127,7 @@ def runs(tmp_path_factory):
 
 def test_everything_is_written(runs):
     written = {path.name for path in (runs / "one").iterdir()}
-    pictures = {f"{kind}_independent.png" for kind in ("curves", "snr", "flux")}
+    pictures = {f"{kind}_independent.png" for kind in ("curves", "snr", "flux", "gallery")}
     tables = {"truth.ecsv", "detections.ecsv", "images.ecsv"}
     assert written >= tables | pictures | {"figures.json", "timing.json", "report.md"}
     read = report.read(runs / "one")
@@ -139,8 +139,11 @@ def test_everything_is_written(runs):
     assert (read.images["seconds"] >= 0).all()
     page = (runs / "one" / "report.md").read_text()
     assert "## Protocol: empty" in page and "nan" not in page
+    # Each picture stands with its protocol.
+    own, other = page.split("## Protocol: empty")
+    assert "![gallery_empty.png](gallery_empty.png)" in other
     for name in pictures:
-        assert f"![{name}]({name})" in page
+        assert f"![{name}]({name})" in own
 
 
 def test_one_field_has_no_intervals_and_nobody_is_better(runs):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -75,25 +76,26 @@ def run(args: argparse.Namespace) -> int:
     _, settings = checkpoint.load(args.network)
     missing = {rival.name: why for rival in chosen if (why := rival.missing())}
     # The arguments are there without what reconstructs and draws, which takes long to import.
-    from casa_ddpm.benchmark import campaign, plots
+    from casa_ddpm.benchmark import campaign, gallery, plots
 
     sampling = Sampling(nsamples=args.nsamples, device=args.device)
-    truth, found, images = campaign.measure(
-        campaign.Campaign(
-            tuple(plan), Options(network=args.network, nmajor=args.nmajor, sampling=sampling),
-            _route(args), args.seed, args.npix,
-            tuple(rival.name for rival in chosen if rival.name not in missing), args.workers, user,
-        )
-    )  # fmt: skip
-    seed, defaults = args.seed, {metrics.OURS: 0.9}
-    figures = metrics.figures(truth, found, images, seed, defaults)
-    comparisons = metrics.comparisons(truth, found, images, metrics.OURS, seed, defaults)
+    options = Options(network=args.network, nmajor=args.nmajor, sampling=sampling)
+    names = tuple(rival.name for rival in chosen if rival.name not in missing)
+    with tempfile.TemporaryDirectory(prefix="ddpmclean-gallery-") as kept:
+        truth, found, images = campaign.measure(
+            campaign.Campaign(
+                tuple(plan), options, _route(args), args.seed, args.npix, names, args.workers,
+                user, Path(kept),
+            )
+        )  # fmt: skip
+        seed, defaults = args.seed, {metrics.OURS: 0.9}
+        figures = metrics.figures(truth, found, images, seed, defaults)
+        comparisons = metrics.comparisons(truth, found, images, metrics.OURS, seed, defaults)
+        out.mkdir(parents=True, exist_ok=True)
+        pictures = plots.write(out, truth, found, images, figures)
+        pictures += gallery.write(out, kept, list(dict.fromkeys(name for name, _ in plan)))
     account = _account(args, plan, settings)
-    out.mkdir(parents=True, exist_ok=True)
-    write(
-        out, Report(truth, found, images, figures, comparisons, account, missing),
-        plots.write(out, truth, found, images, figures),
-    )  # fmt: skip
+    write(out, Report(truth, found, images, figures, comparisons, account, missing), pictures)
     print(f"{len(plan)} fields; the report is {out / 'report.md'}")
     if args.record:
         recorded.write(args.record, args.network, figures)

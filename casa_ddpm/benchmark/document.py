@@ -48,7 +48,8 @@ def markdown(
     missing : mapping
         Method -> why it is not there.
     pictures : sequence of str
-        File names of PNG pictures, relative to the page.
+        File names of PNG pictures, relative to the page; those whose names end in
+        _<protocol>.png stand with their protocol.
     """
     lines = ["# Benchmark", "", "Value (68 % bootstrap interval over fields) [number].", ""]
     lines += table(["setting", "value"], [[name, _plain(v)] for name, v in settings.items()])
@@ -59,13 +60,20 @@ def markdown(
             lines += _by_snr(figure, methods)
         lines += _reliability(methods)
         lines += _comparison(comparisons.get(protocol, {}))
-    lines += [line for name in pictures for line in (f"![{name}]({name})", "")]
+        own = [name for name in pictures if name.endswith(f"_{protocol}.png")]
+        lines += _pictures(own)
+    shown = tuple(f"_{protocol}.png" for protocol in figures)
+    lines += _pictures([name for name in pictures if not name.endswith(shown)])
     lines += ["## Missing", ""]
     if missing:
         lines += table(["method", "why"], [[name, why] for name, why in missing.items()])
     else:
         lines += ["Nothing: every method has run.", ""]
     return "\n".join(lines + _definitions(figures)).rstrip() + "\n"
+
+
+def _pictures(names: Sequence[str]) -> list[str]:
+    return [line for name in names for line in (f"![{name}]({name})", "")]
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
