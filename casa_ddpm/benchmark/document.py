@@ -55,7 +55,7 @@ def markdown(
     lines += table(["setting", "value"], [[name, _plain(v)] for name, v in settings.items()])
     for protocol, methods in figures.items():
         lines += [f"## Protocol: {protocol}", ""]
-        lines += _overall(methods)
+        lines += overall(methods)
         for figure in BINNED:
             lines += _by_snr(figure, methods)
         lines += _reliability(methods)
@@ -138,8 +138,8 @@ def _place(name: str) -> tuple[int, str]:
     return (order.index(base) if base in order else len(order)), name
 
 
-def _overall(methods: Mapping[str, Mapping[str, Figure]]) -> list[str]:
-    """Figures of everything: a column a method."""
+def overall(methods: Mapping[str, Mapping[str, Figure]]) -> list[str]:
+    """A table of the figures of everything, as lines: a column a method."""
     rows = [
         [_title(name), *(cell(name, figures.get(name)) for figures in methods.values())]
         for name in _names(methods)

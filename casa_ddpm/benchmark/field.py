@@ -107,15 +107,9 @@ class Field:
         """
         x, y = (np.asarray(columns[name], float) for name in ("x", "y"))
         truth = self.truth()
-        match = np.full(len(x), -1)
         # A wide source's place is less certain: distances are in units of its own reach.
         reach = self.scale * (RADIUS + PART * np.asarray(truth["major"]))
-        for width in np.unique(reach):
-            free, rows = np.flatnonzero(match < 0), np.flatnonzero(reach == width)
-            found, true = matching.match(
-                x[free], y[free], truth["x"][rows], truth["y"][rows], width
-            )
-            match[free[found]] = rows[true]
+        match = matching.match_reaches(x, y, truth["x"], truth["y"], reach)
         return self._rows(
             tables.DETECTIONS, len(x), method=[method] * len(x), match=match, **columns
         )

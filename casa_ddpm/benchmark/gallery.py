@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import AsinhNorm, Normalize
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from casa_ddpm import scales
@@ -65,7 +66,8 @@ def gallery(fields: Sequence[Panels], title: str = "") -> Figure:
         raise ValueError("fields must hold at least one field, got none")
     columns = max(len(line) for field in fields for line in field.lines)
     heights = [2.4 * len(field.lines) + 0.65 for field in fields]
-    figure = Figure(figsize=(2.95 * columns + 0.3, sum(heights) + 0.4), layout="constrained")
+    size = (2.95 * columns + 0.3, sum(heights) + 0.4)
+    figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.05))
     parts = figure.subfigures(len(fields), 1, squeeze=False, height_ratios=heights)[:, 0]
     for part, field in zip(parts, fields, strict=True):
         _field(part, field, columns)

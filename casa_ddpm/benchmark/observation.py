@@ -15,7 +15,7 @@ from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.table import QTable, Table
 
-from casa_ddpm.benchmark import rivals
+from casa_ddpm.benchmark import detection, rivals
 from casa_ddpm.benchmark.field import NOISE, Field, components, simulated
 from casa_ddpm.benchmark.metrics import OURS, PEAKS
 from casa_ddpm.benchmark.models import fidelity
@@ -238,8 +238,7 @@ def _ours(field: Field, table: QTable, apparent: np.ndarray) -> Table:
         OURS,
         x=np.asarray(u.Quantity(table["x"]).value),
         y=np.asarray(u.Quantity(table["y"]).value),
-        # Many are certain; among those the brighter one is surer.
-        score=prob + 1e-3 * np.minimum(np.asarray(table["snr"], float), 500),
+        score=detection.certainty(prob, np.asarray(table["snr"], float)),
         prob=prob,
         x_err=table["ra_err"].to_value(u.arcsec) / cell,
         y_err=table["dec_err"].to_value(u.arcsec) / cell,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -59,8 +60,10 @@ class Panels:
 
     def save(self, folder: Path) -> None:
         """Write the file that `load` reads, <folder>/<name>.npz."""
-        images = {f"{k}:{name}": x for k, line in enumerate(self.lines) for name, x in line.items()}
-        np.savez(folder / f"{self.name}.npz", cell=self.cell, noise=self.noise, **images)
+        content: dict[str, Any] = {"cell": self.cell, "noise": self.noise}
+        for k, line in enumerate(self.lines):
+            content |= {f"{k}:{name}": image for name, image in line.items()}
+        np.savez(folder / f"{self.name}.npz", **content)
 
     @classmethod
     def load(cls, path: Path) -> Panels:
