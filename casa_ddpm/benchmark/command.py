@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from casa_ddpm import checkpoint, measures
-from casa_ddpm.benchmark import metrics, recorded, rivals
+from casa_ddpm.benchmark import metrics, recorded, rivals, selection
 from casa_ddpm.benchmark.protocols import PROTOCOLS
 from casa_ddpm.benchmark.report import Report, write
 from casa_ddpm.benchmark.user import USER, Simulation
@@ -40,6 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--record", metavar="FILE", help="with --quick: record its figures there, compare nothing"
     )
+    parser.add_argument(
+        "--select", action="store_true",
+        help="instead: what realisations, steps and aggregate give and cost, one varied at a time "
+        f"(on the route image; default protocols: {','.join(selection.PROTOCOLS)}, "
+        f"{selection.FIELDS} fields each)",
+    )  # fmt: skip
     parser.add_argument("--network", default="default", help="shipped network or checkpoint")
     parser.add_argument("--nsamples", type=int, default=20, help="realisations (default: 20)")
     parser.add_argument("--nmajor", type=int, default=2, help="most passes (default: 2)")
@@ -74,6 +80,8 @@ def run(args: argparse.Namespace) -> int:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FileExistsError(f"out {args.out!r} is not empty and is not overwritten")
     _, settings = checkpoint.load(args.network)
+    if args.select:
+        return _select(args, plan, settings, out)
     missing = {rival.name: why for rival in chosen if (why := rival.missing())}
     # The arguments are there without what reconstructs and draws, which takes long to import.
     from casa_ddpm.benchmark import campaign, gallery, plots
@@ -103,6 +111,18 @@ def run(args: argparse.Namespace) -> int:
     return recorded.watch(args.network, figures) if args.quick else 0
 
 
+def _select(args: argparse.Namespace, plan, settings: checkpoint.Settings, out: Path) -> int:
+    """Measure what realisations, steps and aggregate give; returns 0."""
+    from casa_ddpm.benchmark import selection_page
+
+    sampling = Sampling(nsamples=args.nsamples, device=args.device)
+    options = Options(network=args.network, nmajor=args.nmajor, sampling=sampling)
+    found = selection.measure(tuple(plan), options, args.seed, args.npix, args.workers)
+    selection_page.write(out, found, _account(args, plan, settings))
+    print(f"{len(plan)} fields; the page is {out / selection_page.PAGE}")
+    return 0
+
+
 def _check(args: argparse.Namespace) -> None:
     """Refuse wrong numbers, and options that exclude each other."""
     least = {"nsamples": 1, "npix": 32, "fields": 0, "nmajor": 1, "workers": 0}
@@ -111,10 +131,11 @@ def _check(args: argparse.Namespace) -> None:
             raise ValueError(f"{name} must be at least {lowest}, got {getattr(args, name)}")
     if args.record and not args.quick:
         raise ValueError(f"record must come with quick, got {args.record!r} alone")
-    if args.quick:
-        _exclude(args, "quick", ("vis", "protocols"))
-        if args.route == "ms":
-            raise ValueError("route must be 'image' with quick, got 'ms'")
+    for option, others in (("quick", ("vis", "protocols", "select")), ("select", ("vis",))):
+        if getattr(args, option):
+            _exclude(args, option, others)
+            if args.route == "ms":
+                raise ValueError(f"route must be 'image' with {option}, got 'ms'")
     route = _route(args)
     if route == "image" and args.rivals not in (None, "none"):
         raise ValueError(f"rivals must be 'none' with route 'image', got {args.rivals!r}")
@@ -131,7 +152,7 @@ def _exclude(args: argparse.Namespace, option: str, names: Iterable[str]) -> Non
 
 def _route(args: argparse.Namespace) -> str:
     """The route that is asked for, or the one that the other options need."""
-    return args.route or ("image" if args.quick else "ms")
+    return args.route or ("image" if args.quick or args.select else "ms")
 
 
 def _user(args: argparse.Namespace) -> Simulation | None:
@@ -154,10 +175,15 @@ def _plan(args: argparse.Namespace) -> list[tuple[str, int]]:
     """Protocol and number of every field."""
     if args.vis:
         return [(USER, 0)]
-    names = args.protocols.split(",") if args.protocols else list(PROTOCOLS)
+    usual = selection.PROTOCOLS if args.select else tuple(PROTOCOLS)
+    names = args.protocols.split(",") if args.protocols else list(usual)
     if unknown := [name for name in names if name not in PROTOCOLS]:
         raise ValueError(f"protocols must be of {list(PROTOCOLS)}, got {unknown}")
-    numbers = QUICK if args.quick else {name: PROTOCOLS[name].fields for name in names}
+    numbers = {name: PROTOCOLS[name].fields for name in names}
+    if args.quick:
+        numbers = QUICK
+    elif args.select:
+        numbers = dict.fromkeys(names, selection.FIELDS)
     return [(name, k) for name, n in numbers.items() for k in range(args.fields or n)]
 
 

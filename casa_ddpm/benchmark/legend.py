@@ -128,6 +128,9 @@ ENTRIES = {
         1.0,
         digits=3,
     ),
+    "evaluations": Entry(
+        "Network evaluations", "", "one realisation's state each, mean over fields", LOWER, digits=0
+    ),
     "ser": Entry("Signal-to-error ratio", "dB", "20 log10(norm(truth) / norm(error))", HIGHER),
     "l2": Entry("L2", "1e-5 Jy/pixel", "root of the summed squared error", LOWER, 1e5, 3),
     "psnr": Entry("PSNR", "dB", "of root-normalised images, data range 1", HIGHER),

@@ -194,7 +194,7 @@ def _compared(
     apparent = (table["flux_app"] / table["flux"]).value if len(table) else np.ones(0)
     left, sky = (casa.read_plane(str(scratch / f"{OURS}.{k}")) for k in ("residual", "model"))
     others: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-    detections = [_ours(field, table, apparent)]
+    detections = [ours(field, table, apparent)]
     images = [field.image_row(OURS, left, seconds, _fidelity(field, sky))]
     observation = rivals.Observation(
         field.vis, field.imaging, field.noise, scratch / "rivals", field.extended
@@ -225,7 +225,7 @@ def _theirs(field: Field, method: str, found: Table) -> Table:
     return field.detections(method, **columns)
 
 
-def _ours(field: Field, table: QTable, apparent: np.ndarray) -> Table:
+def ours(field: Field, table: QTable, apparent: np.ndarray | float, method: str = OURS) -> Table:
     """Our catalogue as detections; `apparent` takes its fluxes to those that are seen."""
     cell, beam = field.dirty.cell, field.dirty.beam.fwhm
     fluxes = {
@@ -235,7 +235,7 @@ def _ours(field: Field, table: QTable, apparent: np.ndarray) -> Table:
     sizes = {name: table[name].to_value(u.arcsec) / beam for name in ("major", "minor")}
     prob = np.asarray(table["prob"], float)
     return field.detections(
-        OURS,
+        method,
         x=np.asarray(u.Quantity(table["x"]).value),
         y=np.asarray(u.Quantity(table["y"]).value),
         score=detection.certainty(prob, np.asarray(table["snr"], float)),
@@ -257,7 +257,7 @@ def from_image(
     found = reconstruct(field.dirty, options, field.major_cycle)
     seconds = time.perf_counter() - start
     detections = [
-        _ours(field, found.sources, np.ones(len(found.sources))),
+        ours(field, found.sources, 1.0),
         _theirs(field, PEAKS, rivals.of_peaks(field.dirty, field.noise)),
     ]
     images = [
