@@ -102,7 +102,9 @@ def test_page(measured, tmp_path):
     one, other = page.split("## Protocol: structure")
     assert "| nsamples | F1 |" in one and "F1" not in other
     assert "| nsamples | Signal-to-error ratio [dB] |" in other
-    assert "Less 2, over the same fields:" in one and "## Seconds per field" in page
+    assert (
+        "Less 2, over the same fields; **bold**: better:" in one and "## Seconds per field" in page
+    )
     kept = json.loads((tmp_path / "new" / "selection.json").read_text())
     assert kept["settings"] == account
     # Two fields have intervals, one has none.

@@ -68,30 +68,48 @@ def markdown(
 ) -> str:
     """The page: for each protocol and parameter what the values give, and what they gain."""
     lines = ["# Realisations, steps and aggregate", ""]
-    lines += ["Value (68 % bootstrap interval over fields); one parameter is varied at a time", ""]
-    lines[-2] += f" from {selection.base.name} (realisations x steps, aggregate)."
+    lines += [
+        "Value (68 % bootstrap interval over fields); one parameter is varied at a time from "
+        f"{selection.base.name} (realisations x steps, aggregate).",
+        "",
+    ]
     lines += document.table(
         ["setting", "value"], [[name, document.plain(value)] for name, value in account.items()]
     )
     for protocol, known in figures.items():
         names = [name for name in shown(protocol) if any(_known(known, name))]
-        header = [document.title(name) for name in names]
         lines += [f"## Protocol: {protocol}", ""]
         for parameter, settings in selection.curves.items():
             rows = [
                 [_value(one, parameter), *(document.cell(n, known[one.name].get(n)) for n in names)]
                 for one in settings
             ]
-            lines += [f"### {parameter}", "", *document.table([parameter, *header], rows)]
-            rows = [
-                [_value(one, parameter), *(document.outcome(n, part.get(n)) for n in names)]
-                for one in settings
-                if (part := differences.get(one.name, {}).get(protocol))
-            ]
-            if rows:
-                lines += [f"Less {_value(selection.base, parameter)}, over the same fields:", ""]
-                lines += document.table([parameter, *header], rows)
+            header = [parameter, *map(document.title, names)]
+            lines += [f"### {parameter}", "", *document.table(header, rows)]
+            parts = {name: part.get(protocol, {}) for name, part in differences.items()}
+            lines += _gains(selection, parameter, names, parts)
     return "\n".join([*lines, *_seconds(selection), f"![{PICTURE}]({PICTURE})"]) + "\n"
+
+
+def _gains(
+    selection: Selection, parameter: str, names: Sequence[str], parts: Mapping[str, Mapping]
+) -> list[str]:
+    """What the other values of a parameter gain over the base's."""
+    names = [name for name in names if name != "evaluations"]
+    settings = selection.curves[parameter]
+    values = {one.name: _value(one, parameter) for one in settings}
+    rows = []
+    for one in settings:
+        if known := parts.get(one.name):
+            found = [known.get(name) for name in names]
+            # The value alone: nothing else differs.
+            told = [f and f | {"better": values.get(f["better"])} for f in found]
+            pairs = zip(names, told, strict=True)
+            rows.append([values[one.name], *(document.outcome(*pair) for pair in pairs)])
+    if not rows:
+        return []
+    heading = f"Less {_value(selection.base, parameter)}, over the same fields; **bold**: better:"
+    return [heading, "", *document.table([parameter, *map(document.title, names)], rows)]
 
 
 def _known(known: Mapping[str, Mapping], name: str) -> list[bool]:
