@@ -22,7 +22,7 @@ def large_scale_power(
 
     The expectation of noise is that of this very image, with its edges and undefined pixels:
     E abs(FT(w n))^2 = noise^2 FT(PSF A), A being the autocorrelation of the window w. Beyond
-    the PSF's image its sidelobes are taken as 0 (a bias below 0.01 for ALMA, VLA, ACA and ATCA
+    the PSF's image its sidelobes are taken as 0 (a bias of 0.01 at most for ALMA, VLA, ACA and ATCA
     tracks); pixels are 1 or 0 in w.
 
     Parameters
