@@ -219,6 +219,7 @@ COMMANDS: dict[str, Command] = {
     "train": _of_module("training", "train a network"),
     "calibrate": _of_module("calibrate", "fit a network's errors and probabilities"),
     "benchmark": _of_module("benchmark", "measure a network on simulated fields"),
+    "compare": _of_module("compare", "two runs, images or lists of sources, side by side"),
     "arrays": Command("collect array configurations in a file", _arrays_arguments, _arrays),
     "register": _of_module("startup", "make ddpmclean a task of every session of CASA's shell"),
     "doctor": Command("what is installed, and how to mend what is missing", _no_arguments, _doctor),

@@ -50,6 +50,34 @@ def match(
     return near[rows[close]], near_true[columns[close]]
 
 
+def match_reaches(
+    x: ArrayLike, y: ArrayLike, x_true: ArrayLike, y_true: ArrayLike, reach: ArrayLike
+) -> np.ndarray:
+    """Match where each true source has a greatest distance of its own, the smallest first.
+
+    Parameters
+    ----------
+    x, y, x_true, y_true
+        As for `match`.
+    reach : array_like, shape (M,)
+        Greatest distance of a match with each true source.
+
+    Returns
+    -------
+    ndarray of int, shape (K,)
+        The true source of each detection, -1: none.
+    """
+    x, y, x_true, y_true, reach = (
+        np.atleast_1d(np.asarray(a, float)) for a in (x, y, x_true, y_true, reach)
+    )
+    partner = np.full(len(x), -1)
+    for width in np.unique(reach):
+        free, rows = np.flatnonzero(partner < 0), np.flatnonzero(reach == width)
+        found, true = match(x[free], y[free], x_true[rows], y_true[rows], width)
+        partner[free[found]] = rows[true]
+    return partner
+
+
 def _positions(x: ArrayLike, y: ArrayLike, suffix: str) -> np.ndarray:
     """Positions of shape (K, 2), checked."""
     x, y = (np.atleast_1d(np.asarray(axis, float)) for axis in (x, y))

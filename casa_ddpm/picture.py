@@ -14,6 +14,7 @@ from matplotlib.patches import Ellipse
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
+from casa_ddpm import scales
 from casa_ddpm.dirty import Beam, DirtyImage
 
 #: Sources that get a number, and uncertain ones that are drawn at all.
@@ -21,7 +22,6 @@ NUMBERED, UNCERTAIN = 30, 50
 #: Smallest ellipse around a source, as a share of the field.
 SMALLEST = 0.025
 MARK, HALF_POWER = "#7df9ff", "white"
-PREFIXES = ((1, "Jy"), (1e-3, "mJy"), (1e-6, "µJy"), (1e-9, "nJy"))
 
 
 def summary(
@@ -113,21 +113,13 @@ def _size(shape: tuple[int, ...]) -> tuple[float, float]:
 
 def _heading(dirty: DirtyImage, noise: float, catalogue: QTable, minprob: float) -> str:
     certain = int(np.sum(catalogue["prob"] >= minprob))
-    scale, unit = _unit(noise)
+    scale, unit = scales.prefix(noise)
     beam = dirty.beam
     return (
         f"{certain} source{'s' * (certain != 1)} with probability ≥ {minprob:g}      "
         f"residual rms {noise / scale:.3g} {unit}/beam      "
         f"beam {beam.major:.3g}″ × {beam.minor:.3g}″, {beam.pa:.0f}°"
     )
-
-
-def _unit(value: float) -> tuple[float, str]:
-    """The prefix that leaves 1 to 1000 before the decimal point: factor and name."""
-    for scale, unit in PREFIXES:
-        if abs(value) >= scale:
-            return scale, unit
-    return PREFIXES[-1]
 
 
 def _extent(dirty: DirtyImage) -> tuple[float, float, float, float]:
@@ -172,41 +164,25 @@ def _bar(panel: Axes, shown: ScalarMappable, label: str, ticks=None) -> None:
     bar.ax.tick_params(labelsize=9)
 
 
-def _ticks(norm: AsinhNorm) -> list[float]:
-    """Round numbers, evenly spread over an asinh scale."""
-    low, high = float(norm.vmin or 0), float(norm.vmax or 0)
-    span = np.arcsinh(high / norm.linear_width) - np.arcsinh(low / norm.linear_width)
-    chosen = [0.0]
-    decades = range(int(np.floor(np.log10(high))), int(np.log10(high)) - 7, -1)
-    candidates = [step * 10.0**power for power in decades for step in (5, 2, 1)]
-    for tick in [*candidates, *(-value for value in candidates)]:
-        gaps = np.abs(
-            np.arcsinh(np.array(chosen) / norm.linear_width) - np.arcsinh(tick / norm.linear_width)
-        )
-        if low <= tick <= high and gaps.min() > 0.11 * span:
-            chosen.append(tick)
-    return sorted(chosen)
-
-
 def _sky(panel: Axes, title: str, image: np.ndarray, noise: float, dirty: DirtyImage) -> None:
     """Brightness [Jy/beam], linear in the noise and logarithmic above it."""
-    top = _top(image)
-    scale, unit = _unit(top)
+    top = scales.top(image)
+    scale, unit = scales.prefix(top)
     low = noise if noise > 0 else top / 100
     norm = AsinhNorm(2 * low / scale, vmin=-3 * low / scale, vmax=max(top, 5 * low) / scale)
     shown = _show(panel, title, image / scale, norm, "inferno", dirty)
-    _bar(panel, shown, f"{unit}/beam", _ticks(norm))
+    _bar(panel, shown, f"{unit}/beam", scales.ticks(norm))
     _beam(panel, dirty)
     _half_power(panel, dirty)
 
 
 def _positive(panel: Axes, title: str, image: np.ndarray, dirty: DirtyImage) -> None:
     """Brightness [Jy/pixel] from 0 up, with faint structure lifted."""
-    top = _top(image)
-    scale, unit = _unit(top)
+    top = scales.top(image)
+    scale, unit = scales.prefix(top)
     norm = AsinhNorm(top / 50 / scale, vmin=0, vmax=top / scale)
     shown = _show(panel, title, image / scale, norm, "inferno", dirty)
-    _bar(panel, shown, f"{unit}/pixel", _ticks(norm))
+    _bar(panel, shown, f"{unit}/pixel", scales.ticks(norm))
 
 
 def _probability(panel: Axes, prob: np.ndarray, dirty: DirtyImage) -> None:
@@ -216,18 +192,12 @@ def _probability(panel: Axes, prob: np.ndarray, dirty: DirtyImage) -> None:
 
 def _residual(panel: Axes, residual: np.ndarray, noise: float, dirty: DirtyImage) -> None:
     """Five sigma of noise either way; what exceeds it saturates."""
-    reach = 5 * noise if noise > 0 else _top(np.abs(residual))
-    scale, unit = _unit(reach)
+    reach = 5 * noise if noise > 0 else scales.top(np.abs(residual))
+    scale, unit = scales.prefix(reach)
     norm = Normalize(-reach / scale, reach / scale)
     shown = _show(panel, "Residual (±5 rms)", residual / scale, norm, "RdBu_r", dirty)
     _bar(panel, shown, f"{unit}/beam")
     _beam(panel, dirty, "black")
-
-
-def _top(image: np.ndarray) -> float:
-    """The highest finite value, or 1e-9 where nothing is positive."""
-    finite = image[np.isfinite(image)]
-    return max(float(finite.max()), 1e-9) if finite.size else 1e-9
 
 
 def _ellipse(x: float, y: float, beam: Beam, **style) -> Ellipse:

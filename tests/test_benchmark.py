@@ -10,7 +10,7 @@ import pytest
 from astropy.table import Table
 
 from casa_ddpm import benchmark, checkpoint, measures
-from casa_ddpm.benchmark import command, metrics, report, rivals
+from casa_ddpm.benchmark import command, metrics, recorded, report, rivals
 from casa_ddpm.benchmark.protocols import PROTOCOLS
 
 SMALL = "--route image --npix 64 --nsamples 2 --nmajor 1 --device cpu"
@@ -52,11 +52,17 @@ def known(tmp_path, monkeypatch):
             "protocols must not be given with vis, got 'empty'",
         ),
         ("--vis some.ms --truth truth.csv --cell 1arcsec --fields 2", "fields must not be given"),
-        ("--vis some.ms --truth truth.csv --cell 1arcsec --quick", "quick must not be given"),
+        ("--vis some.ms --truth truth.csv --cell 1arcsec --quick", "vis must not be given"),
         (
             "--vis some.ms --truth truth.csv --cell 1arcsec --route image",
             "route must be 'ms' with vis, got 'image'",
         ),
+        ("--quick --protocols empty", "protocols must not be given with quick, got 'empty'"),
+        ("--quick --route ms", "route must be 'image' with quick, got 'ms'"),
+        ("--quick --rivals peaks", "rivals must be 'none' with route 'image', got 'peaks'"),
+        ("--quick --rivals all", "rivals must be 'none' with route 'image', got 'all'"),
+        ("--route image --rivals peaks", "rivals must be 'none' with route 'image', got 'peaks'"),
+        ("--record new.json", "record must come with quick, got 'new.json' alone"),
         ("--vis some.ms --truth fluxless.csv --cell 1arcsec", r"has no \['flux'\]"),
         ("--vis some.ms --truth truth.csv --cell 1", "cell must be an angle"),
     ],
@@ -121,7 +127,7 @@ def runs(tmp_path_factory):
 
 def test_everything_is_written(runs):
     written = {path.name for path in (runs / "one").iterdir()}
-    pictures = {f"{kind}_independent.png" for kind in ("curves", "snr", "flux")}
+    pictures = {f"{kind}_independent.png" for kind in ("curves", "snr", "flux", "gallery")}
     tables = {"truth.ecsv", "detections.ecsv", "images.ecsv"}
     assert written >= tables | pictures | {"figures.json", "timing.json", "report.md"}
     read = report.read(runs / "one")
@@ -133,8 +139,11 @@ def test_everything_is_written(runs):
     assert (read.images["seconds"] >= 0).all()
     page = (runs / "one" / "report.md").read_text()
     assert "## Protocol: empty" in page and "nan" not in page
+    # Each picture stands with its protocol.
+    own, other = page.split("## Protocol: empty")
+    assert "![gallery_empty.png](gallery_empty.png)" in other
     for name in pictures:
-        assert f"![{name}]({name})" in page
+        assert f"![{name}]({name})" in own
 
 
 def test_one_field_has_no_intervals_and_nobody_is_better(runs):
@@ -163,16 +172,16 @@ def figures(**values):
     return {"independent": {metrics.OURS: made}}
 
 
-def recorded(**values):
+def kept(**values):
     return {"independent": figures(**values)["independent"][metrics.OURS]}
 
 
 def test_worsened_by_hand():
     """Less completeness, more scatter, or a ratio that is farther from 1; beyond 0.2."""
-    old = recorded(completeness_90=0.8, flux_scatter=1.0, flux_ratio=1.05)
+    old = kept(completeness_90=0.8, flux_scatter=1.0, flux_ratio=1.05)
 
     def worse(**values):
-        return list(command.worsened(figures(**values), old))
+        return list(recorded.worsened(figures(**values), old))
 
     assert worse(completeness_90=0.61, flux_scatter=1.19, flux_ratio=0.77) == []
     assert worse(completeness_90=0.95, flux_scatter=0.5, flux_ratio=1.0) == []
@@ -183,22 +192,22 @@ def test_worsened_by_hand():
 
 
 def test_what_is_not_known_is_not_worse():
-    old = recorded(f1=0.9, flux_ratio=1.0)
+    old = kept(f1=0.9, flux_ratio=1.0)
     old["independent"]["f1"] |= {"low": None, "high": None}
     new = figures(f1=0.1, flux_ratio=1.0)
     new["independent"][metrics.OURS]["flux_ratio"]["value"] = None
-    assert list(command.worsened(new, old)) == []
+    assert list(recorded.worsened(new, old)) == []
 
 
 @pytest.mark.parametrize(("completeness", "code"), [(1.0, 1), (0.0, 0)])
 def test_quick(tmp_path, monkeypatch, capsys, completeness, code):
     """Fails where what is recorded is better."""
-    kept = {"value": completeness, "low": completeness, "high": completeness, "n": 20}
+    best = {"value": completeness, "low": completeness, "high": completeness, "n": 20}
     old = {
         "network": checkpoint.digest("default"),
-        "figures": {"independent": {"completeness_90": kept}},
+        "figures": {"independent": {"completeness_90": best}},
     }
-    monkeypatch.setattr(command, "_recorded", lambda: old)
+    monkeypatch.setattr(recorded, "read", lambda: old)
     monkeypatch.setattr(command, "QUICK", {"independent": 2})
     words = f"--out {tmp_path / 'new'} {SMALL.removeprefix('--route image ')} --quick"
     assert benchmark.run(parse(words)) == code
@@ -210,8 +219,8 @@ def test_quick(tmp_path, monkeypatch, capsys, completeness, code):
 
 def test_recorded_figures_are_of_one_network(monkeypatch, capsys):
     old = {"network": "another", "figures": {}}
-    monkeypatch.setattr(command, "_recorded", lambda: old)
-    assert command._watch(parse("--out new --quick"), {}) == 1
+    monkeypatch.setattr(recorded, "read", lambda: old)
+    assert recorded.watch("default", {}) == 1
     assert "another network's" in capsys.readouterr().out
     # A checkpoint of one's own is compared with the shipped network's figures.
-    assert command._watch(parse("--out new --quick --network mine"), {}) == 0
+    assert recorded.watch("mine", {}) == 0

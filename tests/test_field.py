@@ -135,12 +135,13 @@ def test_no_source_is_matched_twice_where_reaches_overlap():
 
 
 def test_residual_is_in_units_of_the_noise():
-    point = of(sky.points(np.zeros((1, 2)), np.array([5.0])))
+    point = of(sky.points(np.zeros((1, 2)), np.array([5.0])), shape=(2, 2))
     residual = np.array([[-2, 2], [2, np.nan]]) * NOISE
     row = point.image_row("peaks", residual, 1.5)
     assert row["residual_rms"] == pytest.approx(np.std([-2, 2, 2])) and row["seconds"] == 1.5
-    assert math.isnan(row["ser"])
-    assert math.isnan(point.image_row("peaks", np.full((2, 2), np.nan), 0)["residual_rms"])
+    assert math.isnan(row["ser"]) and row["residual_power"] > 0
+    nothing = point.image_row("peaks", np.full((2, 2), np.nan), 0)
+    assert math.isnan(nothing["residual_rms"]) and math.isnan(nothing["residual_power"])
 
 
 # Fields on arrays

@@ -5,7 +5,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from casa_ddpm.matching import match
+from casa_ddpm.matching import match, match_reaches
 
 
 def test_nearest_within_the_radius():
@@ -58,3 +58,12 @@ def test_input_is_checked():
         match([0], [0], [0, 1], [0], radius=1)
     with pytest.raises(ValueError, match="x and y must be finite"):
         match([np.nan], [0], [0], [0], radius=1)
+
+
+def test_each_true_source_has_its_reach():
+    """The narrow ones choose first; what is beyond a reach has no partner."""
+    x, y = [0.0, 1.0, 5.0], [0.0, 0.0, 0.0]
+    partner = match_reaches(x, y, [0.9, 0.1], [0.0, 0.0], [3.0, 0.5])
+    assert partner.tolist() == [1, 0, -1]
+    assert match_reaches([], [], [0.0], [0.0], [1.0]).shape == (0,)
+    assert match_reaches(x, y, [], [], []).tolist() == [-1, -1, -1]

@@ -13,6 +13,7 @@ from casa_ddpm.benchmark import tables
 from casa_ddpm.benchmark.field import NOISE, Field, simulated
 from casa_ddpm.benchmark.metrics import OURS, PEAKS
 from casa_ddpm.benchmark.observation import Observatory, fidelity, from_image, from_visibilities
+from casa_ddpm.benchmark.panels import Panels
 from casa_ddpm.benchmark.rivals import RIVALS
 from casa_ddpm.options import Options
 from casa_ddpm.posterior import Sampling
@@ -111,6 +112,25 @@ def test_observatory(observatory, tmp_path, monkeypatch):
     # One MeasurementSet serves all, and nothing is written elsewhere.
     assert [path.name for path in observatory.folder.iterdir()] == ["alma.cycle5.3.1200"]
     assert os.listdir(".") == []
+
+
+@pytest.mark.casa
+def test_images_are_kept_for_the_gallery(observatory, tmp_path):
+    """Ours with its realisations, and each imager's once, however many finders it has."""
+    chosen = [rival for rival in RIVALS if rival.name in ("peaks", "tclean+photutils")]
+    with observatory.field("structure", 0, 11) as (field, own):
+        from_visibilities(field, own, OPTIONS, chosen, tmp_path)
+    (path,) = tmp_path.iterdir()
+    kept = Panels.load(path)
+    assert kept.name == "structure 0"
+    assert [list(line)[0] for line in kept.lines] == ["dirty", OURS, "tclean"]
+    images = kept.images
+    truth = images["truth"]
+    assert truth.sum() == pytest.approx(field.truth()["flux"][0] * NOISE, rel=0.01)
+    for name in ("mean", "median", OURS, "tclean"):
+        assert np.corrcoef(images[name].ravel(), truth.ravel())[0, 1] > 0.7, name
+    assert images["std"].max() > 0
+    assert np.std(images["tclean residual"]) < np.std(images["dirty"]) / 2
 
 
 @pytest.mark.casa

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.patches import Ellipse
 
-from casa_ddpm import catalogue, picture
+from casa_ddpm import catalogue, picture, scales
 from casa_ddpm.dirty import Beam, DirtyImage
 from casa_ddpm.sources import find_sources
 
@@ -115,12 +115,12 @@ def test_only_the_brightest_are_numbered(scene, drawn):
     ("value", "unit"), [(3, "Jy"), (0.02, "mJy"), (5e-5, "µJy"), (2e-8, "nJy"), (0, "nJy")]
 )
 def test_unit(value, unit):
-    assert picture._unit(value)[1] == unit
+    assert scales.prefix(value)[1] == unit
 
 
 @pytest.mark.parametrize(("low", "high", "width"), [(-0.15, 7, 0.1), (0, 3e3, 60), (0, 1e-3, 1e-4)])
 def test_ticks_are_round_and_apart(low, high, width):
-    ticks = np.array(picture._ticks(AsinhNorm(width, low, high)))
+    ticks = np.array(scales.ticks(AsinhNorm(width, low, high)))
     assert 4 <= len(ticks) <= 10 and 0 in ticks
     assert low <= ticks[0] and ticks[-1] <= high
     assert np.diff(np.arcsinh(ticks / width)).min() > 0.1 * np.arcsinh(high / width)

@@ -4,12 +4,10 @@ import numpy as np
 import pytest
 from astropy.table import vstack
 from crafted import METHODS, benchmark
-from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from casa_ddpm.benchmark import metrics, plots, tables
 from casa_ddpm.benchmark.flux_plot import fluxes
-from casa_ddpm.benchmark.gallery import gallery
 from casa_ddpm.benchmark.sample import samples
 
 
@@ -130,43 +128,6 @@ def test_reliability(known):
 def test_more_methods_than_colours_differ():
     looks = [tuple(map(str, plots.style(k).values())) for k in range(8)]
     assert len(set(looks)) == 8 and plots.style(8) == plots.style(0)
-
-
-@pytest.fixture
-def fields():
-    rng = np.random.default_rng(0)
-    names = ("dirty", "truth", "mean", "median", "std", "CLEAN")
-    return [{name: rng.normal(5, 1, (20, 24)) for name in names} for _ in range(2)]
-
-
-def test_gallery(fields, tmp_path):
-    del fields[1]["CLEAN"]
-    fields[0]["mean"][3, 3] = np.nan
-    fields[0]["std"][:] = 0
-    units = dict.fromkeys(fields[0], "mJy/pixel") | {"dirty": "mJy/beam"}
-    figure = gallery(fields, units, 0.2, "independent", ["field 1", "field 2"])
-    assert isinstance(figure, Figure)
-    figure.savefig(tmp_path / "gallery.png")
-    panels = figure.axes[:12]
-    assert [panel.get_title() for panel in panels[:6]] == list(fields[0])
-    assert panels[0].get_ylabel() == "field 1\nDec offset [arcsec]"
-    assert panels[6].get_xlabel() == "RA offset [arcsec]"
-    assert not panels[11].images
-    # East is left, and pixel (10, 12) is at the offset 0.
-    assert panels[1].images[0].get_extent() == pytest.approx([2.5, -2.3, -2.1, 1.9])
-    labels = [axes.get_ylabel() for axes in figure.axes[12:]]
-    assert labels.count("mJy/beam") == 2 and labels.count("mJy/pixel") == 9
-    # Truth and reconstructions share their colours.
-    norms = [panel.images[0].norm for panel in panels[:6]]
-    assert norms[1] is norms[2] is norms[3] is norms[5]
-
-
-def test_gallery_refuses(fields):
-    with pytest.raises(ValueError, match="fields must hold at least one field with an image"):
-        gallery([], "Jy/pixel", 1)
-    fields[1]["std"] = np.zeros((3, 3))
-    with pytest.raises(ValueError, match="images of one field must have one shape, got"):
-        gallery(fields, "Jy/pixel", 1)
 
 
 def test_protocols_have_pictures_of_their_own(tmp_path, coarse):

@@ -21,6 +21,7 @@ from casa_ddpm.benchmark.observation import (
     from_user,
     from_visibilities,
 )
+from casa_ddpm.benchmark.panels import SHOWN
 from casa_ddpm.benchmark.rivals import RIVALS
 from casa_ddpm.benchmark.user import Simulation
 from casa_ddpm.options import Options
@@ -47,6 +48,9 @@ class Campaign:
         Processes; 0: this one.
     user : Simulation, optional
         A user's own, the only field.
+    kept : Path, optional
+        Folder in which the images of the first fields of each protocol are kept, for the
+        gallery; files, so that processes need not send them.
     """
 
     fields: tuple[tuple[str, int], ...]
@@ -57,6 +61,7 @@ class Campaign:
     rivals: tuple[str, ...] = ()
     workers: int = 0
     user: Simulation | None = None
+    kept: Path | None = None
 
 
 def measure(campaign: Campaign) -> tuple[Table, Table, Table]:
@@ -81,13 +86,14 @@ def _measure(campaign: Campaign, scratch: str, where: tuple[str, int]) -> Rows:
     sampling = replace(campaign.options.sampling, seed=index)
     options = replace(campaign.options, sampling=sampling)
     seed, npix = campaign.seed, campaign.npix
+    kept = campaign.kept if index < SHOWN else None
     if campaign.route == "image":
-        return from_image(protocol, index, seed, npix, options)
+        return from_image(protocol, index, seed, npix, options, kept)
     chosen = [rival for rival in RIVALS if rival.name in campaign.rivals]
     if campaign.user:
-        return from_user(campaign.user, Path(scratch), options, chosen)
+        return from_user(campaign.user, Path(scratch), options, chosen, kept)
     with _observatory(scratch, npix).field(protocol, index, seed) as (field, own):
-        return from_visibilities(field, own, options, chosen)
+        return from_visibilities(field, own, options, chosen, kept)
 
 
 @lru_cache(maxsize=1)

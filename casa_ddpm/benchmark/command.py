@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
-import json
-from collections.abc import Iterator
-from importlib import resources
+import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from casa_ddpm import checkpoint, measures
-from casa_ddpm.benchmark import metrics, rivals
-from casa_ddpm.benchmark.legend import entry
+from casa_ddpm.benchmark import metrics, recorded, rivals, selection
 from casa_ddpm.benchmark.protocols import PROTOCOLS
 from casa_ddpm.benchmark.report import Report, write
 from casa_ddpm.benchmark.user import USER, Simulation
@@ -20,20 +18,6 @@ from casa_ddpm.posterior import Sampling
 
 #: Fields of each protocol in the quick variant, which needs no CASA.
 QUICK = {"independent": 8, "arrays": 5, "bright": 2, "extended": 3, "empty": 2}
-#: Figures that the quick variant watches, and by how much of the recorded interval's
-#: half width they may be worse; other processors round otherwise, and draw other sources.
-WATCHED = (
-    "f1",
-    "completeness_90",
-    "false_certain",
-    "flux_ratio[>=5]",
-    "flux_scatter[>=5]",
-    "position_scatter[>=5]",
-    "residual_rms",
-)
-SLACK = 2.0
-#: Half width that an interval over few fields is taken to have at least.
-LEAST = 0.05
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,11 +25,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, help="new folder of the report")
     parser.add_argument("--protocols", help=f"laws of the fields (default: {','.join(PROTOCOLS)})")
     parser.add_argument("--fields", type=int, default=0, help="of each protocol; 0: its own number")
-    parser.add_argument("--rivals", default="all", help="all, none or names (default: all)")
     parser.add_argument(
-        "--route", choices=("ms", "image"), default="ms",
+        "--rivals", help="all, none or names (default: all on the route ms, which they need)"
+    )
+    parser.add_argument(
+        "--route", choices=("ms", "image"),
         help="fields as MeasurementSets, for the task and its rivals; or as dirty images, "
-        "without CASA, for the network and the peaks alone (default: ms)",
+        "without CASA, for the network and the peaks alone (default: ms; image with --quick)",
     )  # fmt: skip
     parser.add_argument(
         "--quick", action="store_true",
@@ -54,6 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--record", metavar="FILE", help="with --quick: record its figures there, compare nothing"
     )
+    parser.add_argument(
+        "--select", action="store_true",
+        help="instead: what realisations, steps and aggregate give and cost, one varied at a time "
+        f"(on the route image; default protocols: {','.join(selection.PROTOCOLS)}, "
+        f"{selection.FIELDS} fields each)",
+    )  # fmt: skip
     parser.add_argument("--network", default="default", help="shipped network or checkpoint")
     parser.add_argument("--nsamples", type=int, default=20, help="realisations (default: 20)")
     parser.add_argument("--nmajor", type=int, default=2, help="most passes (default: 2)")
@@ -88,32 +80,47 @@ def run(args: argparse.Namespace) -> int:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FileExistsError(f"out {args.out!r} is not empty and is not overwritten")
     _, settings = checkpoint.load(args.network)
+    if args.select:
+        return _select(args, plan, settings, out)
     missing = {rival.name: why for rival in chosen if (why := rival.missing())}
     # The arguments are there without what reconstructs and draws, which takes long to import.
-    from casa_ddpm.benchmark import campaign, plots
+    from casa_ddpm.benchmark import campaign, gallery, plots
 
     sampling = Sampling(nsamples=args.nsamples, device=args.device)
-    truth, found, images = campaign.measure(
-        campaign.Campaign(
-            tuple(plan), Options(network=args.network, nmajor=args.nmajor, sampling=sampling),
-            args.route, args.seed, args.npix,
-            tuple(rival.name for rival in chosen if rival.name not in missing), args.workers, user,
-        )
-    )  # fmt: skip
-    seed, defaults = args.seed, {metrics.OURS: 0.9}
-    figures = metrics.figures(truth, found, images, seed, defaults)
-    comparisons = metrics.comparisons(truth, found, images, metrics.OURS, seed, defaults)
+    options = Options(network=args.network, nmajor=args.nmajor, sampling=sampling)
+    names = tuple(rival.name for rival in chosen if rival.name not in missing)
+    with tempfile.TemporaryDirectory(prefix="ddpmclean-gallery-") as kept:
+        truth, found, images = campaign.measure(
+            campaign.Campaign(
+                tuple(plan), options, _route(args), args.seed, args.npix, names, args.workers,
+                user, Path(kept),
+            )
+        )  # fmt: skip
+        seed, defaults = args.seed, {metrics.OURS: 0.9}
+        figures = metrics.figures(truth, found, images, seed, defaults)
+        comparisons = metrics.comparisons(truth, found, images, metrics.OURS, seed, defaults)
+        out.mkdir(parents=True, exist_ok=True)
+        pictures = plots.write(out, truth, found, images, figures)
+        pictures += gallery.write(out, kept, list(dict.fromkeys(name for name, _ in plan)))
     account = _account(args, plan, settings)
-    out.mkdir(parents=True, exist_ok=True)
-    write(
-        out, Report(truth, found, images, figures, comparisons, account, missing),
-        plots.write(out, truth, found, images, figures),
-    )  # fmt: skip
+    write(out, Report(truth, found, images, figures, comparisons, account, missing), pictures)
     print(f"{len(plan)} fields; the report is {out / 'report.md'}")
     if args.record:
-        Path(args.record).write_text(json.dumps(_record(args, figures), indent=1) + "\n")
+        recorded.write(args.record, args.network, figures)
         return 0
-    return _watch(args, figures) if args.quick else 0
+    return recorded.watch(args.network, figures) if args.quick else 0
+
+
+def _select(args: argparse.Namespace, plan, settings: checkpoint.Settings, out: Path) -> int:
+    """Measure what realisations, steps and aggregate give; returns 0."""
+    from casa_ddpm.benchmark import selection_page
+
+    sampling = Sampling(nsamples=args.nsamples, device=args.device)
+    options = Options(network=args.network, nmajor=args.nmajor, sampling=sampling)
+    found = selection.measure(tuple(plan), options, args.seed, args.npix, args.workers)
+    selection_page.write(out, found, _account(args, plan, settings))
+    print(f"{len(plan)} fields; the page is {out / selection_page.PAGE}")
+    return 0
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -124,10 +131,28 @@ def _check(args: argparse.Namespace) -> None:
             raise ValueError(f"{name} must be at least {lowest}, got {getattr(args, name)}")
     if args.record and not args.quick:
         raise ValueError(f"record must come with quick, got {args.record!r} alone")
-    if args.quick:
-        args.route, args.rivals = "image", "none"
-    elif args.route == "ms" and not measures.installed("casatasks"):
+    for option, others in (("quick", ("vis", "protocols", "select")), ("select", ("vis",))):
+        if getattr(args, option):
+            _exclude(args, option, others)
+            if args.route == "ms":
+                raise ValueError(f"route must be 'image' with {option}, got 'ms'")
+    route = _route(args)
+    if route == "image" and args.rivals not in (None, "none"):
+        raise ValueError(f"rivals must be 'none' with route 'image', got {args.rivals!r}")
+    if route == "ms" and not measures.installed("casatasks"):
         raise ValueError("route must be 'image' where casatasks is not installed, got 'ms'")
+
+
+def _exclude(args: argparse.Namespace, option: str, names: Iterable[str]) -> None:
+    """Refuse what would have no effect beside an option."""
+    for name in names:
+        if getattr(args, name):
+            raise ValueError(f"{name} must not be given with {option}, got {getattr(args, name)!r}")
+
+
+def _route(args: argparse.Namespace) -> str:
+    """The route that is asked for, or the one that the other options need."""
+    return args.route or ("image" if args.quick or args.select else "ms")
 
 
 def _user(args: argparse.Namespace) -> Simulation | None:
@@ -140,10 +165,8 @@ def _user(args: argparse.Namespace) -> Simulation | None:
     for name in ("truth", "cell"):
         if not getattr(args, name):
             raise ValueError(f"{name} must be given with vis, got vis={args.vis!r} alone")
-    for name in ("protocols", "fields", "quick"):
-        if getattr(args, name):
-            raise ValueError(f"{name} must not be given with vis, got {getattr(args, name)!r}")
-    if args.route != "ms":
+    _exclude(args, "vis", ("protocols", "fields"))
+    if _route(args) != "ms":
         raise ValueError(f"route must be 'ms' with vis, got {args.route!r}")
     return Simulation(args.vis, args.truth, args.cell, args.npix)
 
@@ -152,20 +175,26 @@ def _plan(args: argparse.Namespace) -> list[tuple[str, int]]:
     """Protocol and number of every field."""
     if args.vis:
         return [(USER, 0)]
-    names = args.protocols.split(",") if args.protocols else list(PROTOCOLS)
+    usual = selection.PROTOCOLS if args.select else tuple(PROTOCOLS)
+    names = args.protocols.split(",") if args.protocols else list(usual)
     if unknown := [name for name in names if name not in PROTOCOLS]:
         raise ValueError(f"protocols must be of {list(PROTOCOLS)}, got {unknown}")
-    numbers = QUICK if args.quick else {name: PROTOCOLS[name].fields for name in names}
+    numbers = {name: PROTOCOLS[name].fields for name in names}
+    if args.quick:
+        numbers = QUICK
+    elif args.select:
+        numbers = dict.fromkeys(names, selection.FIELDS)
     return [(name, k) for name, n in numbers.items() for k in range(args.fields or n)]
 
 
 def _rivals(args: argparse.Namespace) -> list[rivals.Rival]:
     """The rivals that are asked for, installed or not."""
     known = {rival.name: rival for rival in rivals.RIVALS}
-    names = {"all": list(known), "none": []}.get(args.rivals, args.rivals.split(","))
+    asked = args.rivals or "all"
+    names = {"all": list(known), "none": []}.get(asked, asked.split(","))
     if unknown := [name for name in names if name not in known]:
         raise ValueError(f"rivals must be all, none or of {list(known)}, got {unknown}")
-    return [known[name] for name in names] if args.route == "ms" else []
+    return [known[name] for name in names] if _route(args) == "ms" else []
 
 
 def _account(args: argparse.Namespace, plan, settings: checkpoint.Settings) -> dict:
@@ -178,7 +207,7 @@ def _account(args: argparse.Namespace, plan, settings: checkpoint.Settings) -> d
     return {
         "network": checkpoint.digest(args.network),
         "step": settings.history.get("step"),
-        "route": args.route,
+        "route": _route(args),
         "nsamples": args.nsamples,
         "nmajor": args.nmajor,
         "npix": args.npix,
@@ -194,42 +223,3 @@ def _is_installed(package: str) -> bool:
     except importlib.metadata.PackageNotFoundError:
         return False
     return True
-
-
-def _record(args: argparse.Namespace, figures: dict) -> dict:
-    """The figures that the quick variant watches, and whose they are."""
-    watched = {
-        protocol: {name: methods[metrics.OURS][name] for name in WATCHED}
-        for protocol, methods in figures.items()
-    }
-    return {"network": checkpoint.digest(args.network), "figures": watched}
-
-
-def _watch(args: argparse.Namespace, figures: dict) -> int:
-    """Compare the quick variant's figures with those that were recorded for the network."""
-    recorded = _recorded()
-    if args.network == "default" and recorded["network"] != checkpoint.digest("default"):
-        print("the recorded figures are another network's")
-        return 1
-    worse = list(worsened(figures, recorded["figures"]))
-    for line in worse:
-        print(f"worse than recorded: {line}")
-    return 1 if worse else 0
-
-
-def _recorded() -> dict:
-    """The shipped network, and the quick variant's figures of it."""
-    return json.loads((resources.files("casa_ddpm.benchmark") / "recorded.json").read_text())
-
-
-def worsened(figures: dict, recorded: dict) -> Iterator[str]:
-    """What is worse than recorded by more than SLACK times the interval's half width."""
-    for protocol, names in recorded.items():
-        for name, old in names.items():
-            new = figures[protocol][metrics.OURS][name]["value"]
-            if new is None or None in old.values():
-                continue
-            allowed = SLACK * max((old["high"] - old["low"]) / 2, LEAST)
-            rise = entry(name).loss(new) - entry(name).loss(old["value"])
-            if rise > allowed:
-                yield f"{protocol} {name}: {new:.4g}, recorded {old['value']:.4g}"

@@ -26,6 +26,11 @@ BINS = (3, 4, 5, 6, 7, 10, 20, 50, np.inf)
 CERTAIN = 0.9
 
 
+def certainty(prob: np.ndarray, snr: np.ndarray) -> np.ndarray:
+    """The score of detections that have a probability; among certain ones by their S/N."""
+    return prob + 1e-3 * np.minimum(snr, 500)
+
+
 @dataclass(frozen=True)
 class Curve:
     """Detections above each threshold, for each resample.

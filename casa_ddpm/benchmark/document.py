@@ -48,24 +48,32 @@ def markdown(
     missing : mapping
         Method -> why it is not there.
     pictures : sequence of str
-        File names of PNG pictures, relative to the page.
+        File names of PNG pictures, relative to the page; those whose names end in
+        _<protocol>.png stand with their protocol.
     """
     lines = ["# Benchmark", "", "Value (68 % bootstrap interval over fields) [number].", ""]
-    lines += table(["setting", "value"], [[name, _plain(v)] for name, v in settings.items()])
+    lines += table(["setting", "value"], [[name, plain(v)] for name, v in settings.items()])
     for protocol, methods in figures.items():
         lines += [f"## Protocol: {protocol}", ""]
-        lines += _overall(methods)
+        lines += overall(methods)
         for figure in BINNED:
             lines += _by_snr(figure, methods)
         lines += _reliability(methods)
         lines += _comparison(comparisons.get(protocol, {}))
-    lines += [line for name in pictures for line in (f"![{name}]({name})", "")]
+        own = [name for name in pictures if name.endswith(f"_{protocol}.png")]
+        lines += _pictures(own)
+    shown = tuple(f"_{protocol}.png" for protocol in figures)
+    lines += _pictures([name for name in pictures if not name.endswith(shown)])
     lines += ["## Missing", ""]
     if missing:
         lines += table(["method", "why"], [[name, why] for name, why in missing.items()])
     else:
         lines += ["Nothing: every method has run.", ""]
     return "\n".join(lines + _definitions(figures)).rstrip() + "\n"
+
+
+def _pictures(names: Sequence[str]) -> list[str]:
+    return [line for name in names for line in (f"![{name}]({name})", "")]
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -97,16 +105,17 @@ def _digits(value: float, digits: int) -> str:
     return text if float(text) else text.lstrip("-")
 
 
-def _plain(value: Any) -> str:
+def plain(value: Any) -> str:
     """A setting as text; a mapping as its items."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{key}: {_plain(item)}" for key, item in value.items())
+        return ", ".join(f"{key}: {plain(item)}" for key, item in value.items())
     if isinstance(value, list | tuple):
-        return ", ".join(_plain(item) for item in value)
+        return ", ".join(plain(item) for item in value)
     return str(value)
 
 
-def _title(name: str) -> str:
+def title(name: str) -> str:
+    """What a figure is called, with its unit."""
     entry = legend.entry(name)
     bright = f", S/N ≥ {BRIGHT[1]:g}" if name.endswith(f"[{BRIGHT[0]}]") else ""
     return entry.label + bright + (f" [{entry.unit}]" if entry.unit else "")
@@ -130,10 +139,10 @@ def _place(name: str) -> tuple[int, str]:
     return (order.index(base) if base in order else len(order)), name
 
 
-def _overall(methods: Mapping[str, Mapping[str, Figure]]) -> list[str]:
-    """Figures of everything: a column a method."""
+def overall(methods: Mapping[str, Mapping[str, Figure]]) -> list[str]:
+    """A table of the figures of everything, as lines: a column a method."""
     rows = [
-        [_title(name), *(cell(name, figures.get(name)) for figures in methods.values())]
+        [title(name), *(cell(name, figures.get(name)) for figures in methods.values())]
         for name in _names(methods)
         if _whole(name)
     ]
@@ -155,7 +164,7 @@ def _by_snr(name: str, methods: Mapping[str, Mapping[str, Figure]]) -> list[str]
         if any(figure and figure["value"] is not None for figure in cells):
             rows.append([method, *(cell(name, figure, number=True) for figure in cells)])
     by = "measured flux [noise]" if name == "purity_90" else "true peak S/N"
-    return [f"### {_title(name)}, by {by}", "", *table(["", *bins], rows)] if rows else []
+    return [f"### {title(name)}, by {by}", "", *table(["", *bins], rows)] if rows else []
 
 
 def _reliability(methods: Mapping[str, Mapping[str, Figure]]) -> list[str]:
@@ -192,9 +201,9 @@ def _comparison(pairs: Mapping[str, Mapping[str, Mapping[str, Mapping]]]) -> lis
         known = {name for figures in others.values() for name in figures if _whole(name)}
         rows = []
         for name in sorted(known, key=_place):
-            cells = [_outcome(name, figures.get(name)) for figures in others.values()]
+            cells = [outcome(name, figures.get(name)) for figures in others.values()]
             if legend.entry(name).goal is not None and any(text != EMPTY for text in cells):
-                rows.append([_title(name), *cells])
+                rows.append([title(name), *cells])
         if not rows:
             continue
         lines += [f"### {one} minus each of the others", ""]
@@ -203,7 +212,8 @@ def _comparison(pairs: Mapping[str, Mapping[str, Mapping[str, Mapping]]]) -> lis
     return lines
 
 
-def _outcome(name: str, figure: Mapping | None) -> str:
+def outcome(name: str, figure: Mapping | None) -> str:
+    """The difference of two methods, and which one is better beyond its interval."""
     text = cell(name, figure)
     return f"{text} **{figure['better']}**" if figure and figure["better"] else text
 

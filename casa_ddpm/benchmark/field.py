@@ -13,6 +13,7 @@ from astropy.table import Table
 from casa_ddpm import arrays, fields, matching, simulator
 from casa_ddpm.benchmark import tables
 from casa_ddpm.benchmark.protocols import PROTOCOLS
+from casa_ddpm.benchmark.whiteness import large_scale_power
 from casa_ddpm.dirty import FWHM, DirtyImage
 from casa_ddpm.matching import PART, RADIUS
 from casa_ddpm.peel import convolve
@@ -106,15 +107,9 @@ class Field:
         """
         x, y = (np.asarray(columns[name], float) for name in ("x", "y"))
         truth = self.truth()
-        match = np.full(len(x), -1)
         # A wide source's place is less certain: distances are in units of its own reach.
         reach = self.scale * (RADIUS + PART * np.asarray(truth["major"]))
-        for width in np.unique(reach):
-            free, rows = np.flatnonzero(match < 0), np.flatnonzero(reach == width)
-            found, true = matching.match(
-                x[free], y[free], truth["x"][rows], truth["y"][rows], width
-            )
-            match[free[found]] = rows[true]
+        match = matching.match_reaches(x, y, truth["x"], truth["y"], reach)
         return self._rows(
             tables.DETECTIONS, len(x), method=[method] * len(x), match=match, **columns
         )
@@ -133,11 +128,13 @@ class Field:
     def image_row(self, method: str, residual: np.ndarray, seconds: float, ser=np.nan) -> dict:
         """A row of the table of images."""
         good = np.isfinite(residual)
+        power = large_scale_power(residual, self.dirty.psf, self.scale, self.noise)
         return {
             "protocol": self.protocol,
             "field": self.index,
             "method": method,
             "residual_rms": float(np.std(residual[good]) / self.noise) if good.any() else np.nan,
+            "residual_power": power,
             "ser": float(ser),
             "seconds": float(seconds),
         }

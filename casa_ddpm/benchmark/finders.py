@@ -116,12 +116,16 @@ def segments(plane: Plane, noise: float):
 
 def photutils(image: Path, observation: Observation) -> dict:
     """Segments with Kron fluxes, at their peak or, in extended emission, their centroid."""
-    plane = Plane.read(image)
-    sources = segments(plane, observation.noise)
+    return kron(Plane.read(image), observation.noise, observation.extended)
+
+
+def kron(plane: Plane, noise: float, extended: bool = False) -> dict:
+    """The same of an image that has been read; noise [Jy/beam]."""
+    sources = segments(plane, noise)
     if sources is None:
         return {}
-    x, y = (sources.centroid if observation.extended else sources.centroid_quad).T
+    x, y = (sources.centroid if extended else sources.centroid_quad).T
     return {
-        "x": x, "y": y, "score": sources.max_value / observation.noise,
+        "x": x, "y": y, "score": sources.max_value / noise,
         "flux": sources.kron_flux / plane.area, "flux_err": sources.kron_flux_err / plane.area,
     }  # fmt: skip

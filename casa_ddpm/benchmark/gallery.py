@@ -2,107 +2,129 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import AsinhNorm, Normalize
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-#: Panels that have a colour scale of their own.
-ALONE = ("dirty", "std")
-#: Colours of what is no sky.
-COLOURS = {"std": "viridis"}
+from casa_ddpm import scales
+from casa_ddpm.benchmark.panels import ERROR, RESIDUAL, Panels
+
+#: Colours; of the sky where none is said.
+SKY, COLOURS = "inferno", {"residual": "RdBu_r", "error": "RdBu_r", "std": "viridis"}
+DPI = 110
 
 
-def gallery(
-    fields: Sequence[Mapping[str, np.ndarray]],
-    units: Mapping[str, str] | str,
-    cell: float,
-    title: str = "",
-    names: Sequence[str] = (),
-) -> Figure:
-    """A row of images for each field.
+def write(folder: str | Path, kept: str | Path, protocols: Sequence[str]) -> list[str]:
+    """Draw a gallery of each protocol whose images have been kept.
 
     Parameters
     ----------
-    fields : sequence of mappings
-        Name -> image (ny, nx), such as dirty, truth, mean, median, std, CLEAN, in the
-        order of the columns. All fields have the first one's names; an image that a field
-        lacks is left white. Images of a row but dirty and std share one colour scale and
-        have to be in one unit and at one resolution.
-    units : str or mapping
-        Unit of the brightness: of all images, or of each by its name.
-    cell : float
-        Pixel [arcsec].
+    folder : str or path
+        Where the pictures go.
+    kept : str or path
+        Where `Panels` have been saved.
+    protocols : sequence of str
+        In the order of the pictures.
+
+    Returns
+    -------
+    list of str
+        Names of the files, gallery_<protocol>.png.
+    """
+    names = []
+    for protocol in protocols:
+        paths = Path(kept).glob(f"{protocol} *.npz")
+        fields = [Panels.load(path) for path in sorted(paths, key=lambda p: int(p.stem.split()[1]))]
+        if fields:
+            names.append(f"gallery_{protocol}.png")
+            gallery(fields, protocol).savefig(Path(folder) / names[-1], dpi=DPI)
+    return names
+
+
+def gallery(fields: Sequence[Panels], title: str = "") -> Figure:
+    """The images of each field, in their lines.
+
+    Parameters
+    ----------
+    fields : sequence of Panels
+        Truth, mean, median and models of a field share one colour scale, their errors another.
     title : str
         Above the figure.
-    names : sequence of str, optional
-        What each row is called.
 
     Raises
     ------
     ValueError
-        If there is no field or image, or images of one field differ in shape.
+        If there is no field.
     """
-    if not fields or not fields[0]:
-        raise ValueError("fields must hold at least one field with an image, got none")
-    columns = list(fields[0])
-    for field in fields:
-        shapes = {name: np.shape(image) for name, image in field.items()}
-        if len(set(shapes.values())) > 1:
-            raise ValueError(f"images of one field must have one shape, got {shapes}")
-    size = (2.75 * len(columns) + 0.6, 2.3 * len(fields) + 0.9)
-    figure = Figure(figsize=size, layout="constrained")
-    panels = figure.subplots(len(fields), len(columns), squeeze=False)
-    for row, field in enumerate(fields):
-        norms = _norms(field)
-        for panel, name in zip(panels[row], columns, strict=True):
-            if name in field:
-                unit = units if isinstance(units, str) else units[name]
-                _show(panel, field[name], norms[name], unit, cell, COLOURS.get(name, "inferno"))
-            else:
-                panel.set_axis_off()
-            if row == 0:
-                panel.set_title(name, fontsize=12)
-            if row < len(fields) - 1:
-                panel.tick_params(labelbottom=False)
-            else:
-                panel.set_xlabel("RA offset [arcsec]", fontsize=9)
-            panel.tick_params(labelleft=name == columns[0])
-        label = f"{names[row]}\n" if row < len(names) else ""
-        panels[row, 0].set_ylabel(f"{label}Dec offset [arcsec]", fontsize=9)
-    figure.suptitle(title)
+    if not fields:
+        raise ValueError("fields must hold at least one field, got none")
+    columns = max(len(line) for field in fields for line in field.lines)
+    heights = [2.4 * len(field.lines) + 0.65 for field in fields]
+    size = (2.95 * columns + 0.3, sum(heights) + 0.4)
+    figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.05))
+    parts = figure.subfigures(len(fields), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for part, field in zip(parts, fields, strict=True):
+        _field(part, field, columns)
+    note = "all but dirty images and residuals at half the clean beam"
+    figure.suptitle(f"{title}: {note}" if title else note)
     return figure
 
 
-def _norms(field: Mapping[str, np.ndarray]) -> dict[str, Normalize]:
+def _field(part: SubFigure, field: Panels, columns: int) -> None:
+    """All panels of a field."""
+    part.suptitle(field.name, fontsize=11, x=0.01, ha="left", weight="bold")
+    panels = part.subplots(len(field.lines), columns, squeeze=False)
+    norms = _norms(field)
+    for row, line in zip(panels, field.lines, strict=True):
+        for panel, (name, image) in zip(row, line.items(), strict=False):
+            _show(panel, name, image, norms[name], field.cell)
+            panel.tick_params(labelleft=panel is row[0], labelbottom=row is panels[-1])
+        for panel in row[len(line) :]:
+            panel.set_axis_off()
+        row[0].set_ylabel("Dec offset [arcsec]", fontsize=9)
+    for panel in panels[-1][: len(field.lines[-1])]:
+        panel.set_xlabel("RA offset [arcsec]", fontsize=9)
+        panel.tick_params(labelbottom=True)
+
+
+def _kind(name: str) -> str:
+    """dirty, std, residual or error; all others are sky."""
+    for kind, ending in (("residual", RESIDUAL), ("error", ERROR)):
+        if name.endswith(ending):
+            return kind
+    return name if name in ("dirty", "std") else "sky"
+
+
+def _norms(field: Panels) -> dict[str, Normalize]:
     """Colour scales: linear in what is faint, logarithmic in what is bright."""
-    sky = [image for name, image in field.items() if name not in ALONE]
-    top = _top(field.get("truth", sky[0] if sky else np.zeros(1)))
-    shared = AsinhNorm(top / 30, vmin=0, vmax=top)
-    norms: dict[str, Normalize] = dict.fromkeys(field, shared)
-    if "std" in field:
-        norms["std"] = Normalize(0, _top(field["std"]))
-    if "dirty" in field:
-        dirty = np.asarray(field["dirty"])
-        noise = 1.4826 * float(np.nanmedian(np.abs(dirty - np.nanmedian(dirty)))) or 1.0
-        norms["dirty"] = AsinhNorm(2 * noise, vmin=-3 * noise, vmax=max(_top(dirty), 5 * noise))
-    return norms
+    kinds: dict[str, list[np.ndarray]] = {}
+    for name, image in field.images.items():
+        kinds.setdefault(_kind(name), []).append(image)
+    # The truth's, or where nothing is there that of what has been made of nothing.
+    sky = next((x for x in map(scales.top, kinds.get("sky", [])) if x > 1e-9), 1e-9)
+    dirty = max([5 * field.noise, *map(scales.top, kinds.get("dirty", []))])
+    wrong = max([1e-9, *(scales.top(np.abs(image)) for image in kinds.get("error", []))])
+    norms = {
+        "sky": AsinhNorm(sky / 30, vmin=0, vmax=sky),
+        "dirty": AsinhNorm(2 * field.noise, vmin=-3 * field.noise, vmax=dirty),
+        "error": AsinhNorm(wrong / 10, vmin=-wrong, vmax=wrong),
+        "residual": Normalize(-5 * field.noise, 5 * field.noise),
+        "std": Normalize(0, max([1e-9, *map(scales.top, kinds.get("std", []))])),
+    }
+    return {name: norms[_kind(name)] for name in field.images}
 
 
-def _top(image: np.ndarray) -> float:
-    """The highest finite value, or a tiny one where nothing is positive."""
-    finite = np.asarray(image)[np.isfinite(image)]
-    return max(float(finite.max()), 1e-30) if finite.size else 1e-30
-
-
-def _show(
-    panel: Axes, image: np.ndarray, norm: Normalize, unit: str, cell: float, colours: str
-) -> None:
-    """An image with its colour bar; undefined pixels are grey."""
-    ny, nx = np.shape(image)
+def _show(panel: Axes, name: str, image: np.ndarray, norm: Normalize, cell: float) -> None:
+    """An image with its title and colour bar; undefined pixels are grey."""
+    kind = _kind(name)
+    factor, unit = scales.prefix(float(norm.vmax or 0))
+    ny, nx = image.shape
     # Right ascension to the left; the reference pixel is at (ny // 2, nx // 2).
     left, bottom = (nx // 2 + 0.5) * cell, -(ny // 2 + 0.5) * cell
     shown = panel.imshow(
@@ -110,29 +132,19 @@ def _show(
         origin="lower",
         extent=(left, left - nx * cell, bottom, bottom + ny * cell),
         norm=norm,
-        cmap=colours,
+        cmap=COLOURS.get(kind, SKY),
         interpolation="nearest",
     )
     panel.set_facecolor("0.75")
+    panel.set_title(name, fontsize=11)
     for axis in (panel.xaxis, panel.yaxis):
         axis.set_major_locator(MaxNLocator(4))
     panel.tick_params(labelsize=8)
     bar = panel.figure.colorbar(shown, ax=panel, pad=0.02, fraction=0.046, aspect=24)
-    bar.set_label(unit, fontsize=8, labelpad=1)
+    per = "beam" if kind in ("dirty", "residual") else "pixel"
+    bar.set_label(f"{unit}/{per}", fontsize=8, labelpad=1)
     bar.ax.tick_params(labelsize=7)
     if isinstance(norm, AsinhNorm):
-        bar.set_ticks(_ticks(norm))
-        bar.formatter = FuncFormatter(lambda value, _: f"{value:g}")
+        bar.set_ticks(scales.ticks(norm))
+    bar.formatter = FuncFormatter(lambda value, _: f"{value / factor:.3g}")
     bar.minorticks_off()
-
-
-def _ticks(norm: Normalize) -> list[float]:
-    """Round numbers, evenly spread over a colour scale."""
-    low, high = float(norm.vmin or 0), float(norm.vmax or 0)
-    decades = 10.0 ** np.arange(np.floor(np.log10(high)), np.log10(high) - 5, -1)
-    round_numbers = (decades[:, None] * [5, 2, 1]).ravel()
-    chosen = [0.0]
-    for tick in [*round_numbers, *-round_numbers]:
-        if low <= tick <= high and np.min(np.abs(norm(chosen) - norm(tick))) > 0.12:
-            chosen.append(float(tick))
-    return sorted(chosen)

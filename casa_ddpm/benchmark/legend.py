@@ -120,6 +120,17 @@ ENTRIES = {
     "prob_mean": Entry("Mean prob", "", "of the detections of a decile", digits=3),
     "prob_true": Entry("Share true", "", "of the detections of a decile", digits=3),
     "residual_rms": Entry("Residual rms", "noise", "mean over fields", 1.0, digits=3),
+    "residual_power": Entry(
+        "Residual power, large scales",
+        "noise",
+        "power of the residual on scales above 3 beams (inner uv plane) over that of noise with "
+        "this PSF: 1 white, more: emission is left, less: noise is in the model; mean over fields",
+        1.0,
+        digits=3,
+    ),
+    "evaluations": Entry(
+        "Network evaluations", "", "one realisation's state each, mean over fields", LOWER, digits=0
+    ),
     "ser": Entry("Signal-to-error ratio", "dB", "20 log10(norm(truth) / norm(error))", HIGHER),
     "l2": Entry("L2", "1e-5 Jy/pixel", "root of the summed squared error", LOWER, 1e5, 3),
     "psnr": Entry("PSNR", "dB", "of root-normalised images, data range 1", HIGHER),

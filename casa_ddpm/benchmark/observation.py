@@ -10,29 +10,25 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.table import QTable, Table
 
-from casa_ddpm.benchmark import rivals
+from casa_ddpm.benchmark import detection, rivals
 from casa_ddpm.benchmark.field import NOISE, Field, components, simulated
-from casa_ddpm.benchmark.image_metrics import signal_to_error
 from casa_ddpm.benchmark.metrics import OURS, PEAKS
+from casa_ddpm.benchmark.models import fidelity
+from casa_ddpm.benchmark.panels import panels
 from casa_ddpm.benchmark.protocols import PROTOCOLS
 from casa_ddpm.benchmark.user import USER, Simulation
 from casa_ddpm.options import Options
-from casa_ddpm.psf import smooth
 from casa_ddpm.reconstruction import reconstruct
-from casa_ddpm.sky import render
 
 #: Right ascension of the fields [deg]: COSMOS, that of the published protocol.
 RIGHT_ASCENSION = 150.119
 #: Pixels per beam of the images.
 SCALE = 4.25
-#: Resolution at which structure is compared [beam].
-_RESOLUTION = 0.5
 
 Rows = tuple[Table, list[Table], list[dict]]
 
@@ -111,7 +107,11 @@ class Observatory:
 
 
 def from_visibilities(
-    field: Field, scratch: Path, options: Options, chosen: Sequence[rivals.Rival]
+    field: Field,
+    scratch: Path,
+    options: Options,
+    chosen: Sequence[rivals.Rival],
+    kept: Path | None = None,
 ) -> Rows:
     """Truth, detections and images of a MeasurementSet: the task's and its rivals'.
 
@@ -124,13 +124,19 @@ def from_visibilities(
         Of the task.
     chosen : sequence of Rival
         Those that are run.
+    kept : Path, optional
+        Folder in which the images of the field are kept.
     """
-    seconds = _task(field.vis, field.imaging, scratch, options)
-    return _compared(field, scratch, seconds, chosen)
+    seconds = _task(field.vis, field.imaging, scratch, options, kept is not None)
+    return _compared(field, scratch, seconds, chosen, kept)
 
 
 def from_user(
-    simulation: Simulation, scratch: Path, options: Options, chosen: Sequence[rivals.Rival]
+    simulation: Simulation,
+    scratch: Path,
+    options: Options,
+    chosen: Sequence[rivals.Rival],
+    kept: Path | None = None,
 ) -> Rows:
     """The same of a user's own simulation, whose noise is the one that the task measures.
 
@@ -144,17 +150,17 @@ def from_user(
     vis, imaging = simulation.vis, simulation.imaging
     dirty = clean.dirty(vis, str(scratch / "field"), imaging)
     truth = simulation.components(dirty)
-    seconds = _task(vis, imaging, scratch, options)
+    seconds = _task(vis, imaging, scratch, options, kept is not None)
     noise = float(_catalogue(scratch).meta["noise"])
     extended = bool((simulation.columns["major"] > dirty.beam.fwhm).any())
     field = Field(
         USER, 0, dirty, replace(truth, flux=truth.flux / noise), None, vis, imaging, noise,
         extended,
     )  # fmt: skip
-    return _compared(field, scratch, seconds, chosen)
+    return _compared(field, scratch, seconds, chosen, kept)
 
 
-def _task(vis: str, imaging: dict, scratch: Path, options: Options) -> float:
+def _task(vis: str, imaging: dict, scratch: Path, options: Options, samples: bool) -> float:
     """Run the task as its users do, with products OURS in `scratch`; returns its seconds."""
     from casa_ddpm import ddpmclean
 
@@ -163,7 +169,8 @@ def _task(vis: str, imaging: dict, scratch: Path, options: Options) -> float:
     ddpmclean(
         vis=vis, imagename=str(scratch / OURS), network=options.network,
         nsamples=sampling.nsamples, nsteps=sampling.nsteps, aggregate=options.aggregate,
-        seed=sampling.seed, device=sampling.device, nmajor=options.nmajor, **imaging,
+        seed=sampling.seed, device=sampling.device, nmajor=options.nmajor,
+        savesamples=samples, **imaging,
     )  # fmt: skip
     return time.perf_counter() - start
 
@@ -173,15 +180,22 @@ def _catalogue(scratch: Path) -> QTable:
     return QTable.read(scratch / f"{OURS}.cat.ecsv")
 
 
-def _compared(field: Field, scratch: Path, seconds: float, chosen: Sequence[rivals.Rival]) -> Rows:
+def _compared(
+    field: Field,
+    scratch: Path,
+    seconds: float,
+    chosen: Sequence[rivals.Rival],
+    kept: Path | None = None,
+) -> Rows:
     """Truth, detections and images, once the task has run."""
     from casa_ddpm import casa
 
     table = _catalogue(scratch)
     apparent = (table["flux_app"] / table["flux"]).value if len(table) else np.ones(0)
-    residual, model = (casa.read_plane(str(scratch / f"{OURS}.{k}")) for k in ("residual", "model"))
-    detections = [_ours(field, table, apparent)]
-    images = [field.image_row(OURS, residual, seconds, _fidelity(field, model))]
+    left, sky = (casa.read_plane(str(scratch / f"{OURS}.{k}")) for k in ("residual", "model"))
+    others: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    detections = [ours(field, table, apparent)]
+    images = [field.image_row(OURS, left, seconds, _fidelity(field, sky))]
     observation = rivals.Observation(
         field.vis, field.imaging, field.noise, scratch / "rivals", field.extended
     )
@@ -190,9 +204,16 @@ def _compared(field: Field, scratch: Path, seconds: float, chosen: Sequence[riva
         detections.append(_theirs(field, rival.name, found))
         residual, ser = field.dirty.data, np.nan
         if "residual" in found.meta:
-            residual = fits.getdata(found.meta["residual"]).squeeze()
-            ser = _fidelity(field, fits.getdata(found.meta["model"]).squeeze())
+            model, residual = (
+                fits.getdata(found.meta[kind]).squeeze() for kind in ("model", "residual")
+            )
+            ser = _fidelity(field, model)
+            # Several finders share an imager.
+            others[rival.name.split("+")[0]] = model, residual
         images.append(field.image_row(rival.name, residual, found.meta["seconds"], ser))
+    if kept is not None:
+        samples = casa.read_planes(str(scratch / f"{OURS}.samples"))
+        panels(field, sky, samples, left, others).save(kept)
     return field.truth(), detections, images
 
 
@@ -204,7 +225,7 @@ def _theirs(field: Field, method: str, found: Table) -> Table:
     return field.detections(method, **columns)
 
 
-def _ours(field: Field, table: QTable, apparent: np.ndarray) -> Table:
+def ours(field: Field, table: QTable, apparent: np.ndarray | float, method: str = OURS) -> Table:
     """Our catalogue as detections; `apparent` takes its fluxes to those that are seen."""
     cell, beam = field.dirty.cell, field.dirty.beam.fwhm
     fluxes = {
@@ -214,11 +235,10 @@ def _ours(field: Field, table: QTable, apparent: np.ndarray) -> Table:
     sizes = {name: table[name].to_value(u.arcsec) / beam for name in ("major", "minor")}
     prob = np.asarray(table["prob"], float)
     return field.detections(
-        OURS,
+        method,
         x=np.asarray(u.Quantity(table["x"]).value),
         y=np.asarray(u.Quantity(table["y"]).value),
-        # Many are certain; among those the brighter one is surer.
-        score=prob + 1e-3 * np.minimum(np.asarray(table["snr"], float), 500),
+        score=detection.certainty(prob, np.asarray(table["snr"], float)),
         prob=prob,
         x_err=table["ra_err"].to_value(u.arcsec) / cell,
         y_err=table["dec_err"].to_value(u.arcsec) / cell,
@@ -228,20 +248,24 @@ def _ours(field: Field, table: QTable, apparent: np.ndarray) -> Table:
     )
 
 
-def from_image(protocol: str, index: int, seed: int, npix: int, options: Options) -> Rows:
+def from_image(
+    protocol: str, index: int, seed: int, npix: int, options: Options, kept: Path | None = None
+) -> Rows:
     """The same without CASA: our core, and the peaks of the dirty image."""
     field = simulated(protocol, index, seed, npix)
     start = time.perf_counter()
     found = reconstruct(field.dirty, options, field.major_cycle)
     seconds = time.perf_counter() - start
     detections = [
-        _ours(field, found.sources, np.ones(len(found.sources))),
+        ours(field, found.sources, 1.0),
         _theirs(field, PEAKS, rivals.of_peaks(field.dirty, field.noise)),
     ]
     images = [
         field.image_row(OURS, found.residual, seconds, _fidelity(field, found.model)),
         field.image_row(PEAKS, field.dirty.data, 0.0),
     ]
+    if kept is not None:
+        panels(field, found.model, found.samples, found.residual).save(kept)
     return field.truth(), detections, images
 
 
@@ -249,11 +273,3 @@ def _fidelity(field: Field, model: np.ndarray) -> float:
     """Signal-to-error ratio [dB] of a model, NaN where the truth is sources to be found."""
     law = PROTOCOLS.get(field.protocol)
     return fidelity(field, model) if law and law.structure else np.nan
-
-
-def fidelity(field: Field, model: np.ndarray) -> float:
-    """Signal-to-error ratio [dB] of a model [Jy/pixel] at half the beam's resolution."""
-    npix = len(model)
-    truth = render(field.components, _RESOLUTION, field.scale, npix).numpy() * field.noise
-    seen = smooth(torch.from_numpy(np.asarray(model, np.float32)), _RESOLUTION * field.scale)
-    return signal_to_error(seen.numpy(), truth)

@@ -55,6 +55,9 @@ DETECTIONS = KEYS | {
 IMAGES = KEYS | {
     "method": Meaning(str, "what made the image"),
     "residual_rms": Meaning(float, "[noise]", needed=False),
+    "residual_power": Meaning(
+        float, "residual's power on scales above 3 beams, over the noise's", needed=False
+    ),
     "ser": Meaning(float, "[dB] signal-to-error ratio of the restored model", needed=False),
     "seconds": Meaning(float, "[s] wall clock", needed=False),
 }

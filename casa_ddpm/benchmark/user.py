@@ -8,17 +8,13 @@ from functools import cached_property
 
 import numpy as np
 from astropy import units as u
-from astropy.io.registry import IORegistryError
-from astropy.table import Table
 
 from casa_ddpm import sky
+from casa_ddpm.benchmark import truth
 from casa_ddpm.dirty import DirtyImage
 
 #: What the protocol of such a field is called.
 USER = "user"
-#: Columns of the truth and their units, where the table names none; sizes may be absent.
-NEEDED = {"ra": u.deg, "dec": u.deg, "flux": u.Jy}
-SIZES = {"major": u.arcsec, "minor": u.arcsec, "pa": u.deg}
 
 
 @dataclass(frozen=True)
@@ -72,19 +68,8 @@ class Simulation:
 
     @cached_property
     def columns(self) -> dict[str, np.ndarray]:
-        """The truth, in the units of NEEDED and SIZES; sizes are 0 where there are none."""
-        table = _read(self.truth)
-        if missing := [name for name in NEEDED if name not in table.colnames]:
-            raise ValueError(
-                f"truth must have the columns {list(NEEDED)}, {self.truth!r} has no {missing}"
-            )
-        columns = {name: _values(table, name, unit) for name, unit in NEEDED.items()}
-        for name, unit in SIZES.items():
-            stand_in = columns["major"] if name == "minor" else np.zeros(len(table))
-            values = _values(table, name, unit) if name in table.colnames else stand_in
-            columns[name] = np.where(np.isnan(values), stand_in, values)
-        _check(columns)
-        return columns
+        """The truth, as `casa_ddpm.benchmark.truth.read` gives it."""
+        return truth.read(self.truth)
 
     def components(self, dirty: DirtyImage) -> sky.Components:
         """The truth in an image: lengths in its beam, fluxes in Jy.
@@ -109,35 +94,3 @@ class Simulation:
         position = np.stack([y - ny // 2, x - nx // 2], axis=1) * cell / beam
         major, minor = c["major"] / beam, c["minor"] / beam
         return sky.gaussians(position, c["flux"], major, minor, np.radians(c["pa"]))
-
-
-def _read(path: str) -> Table:
-    """The table, whatever its format."""
-    try:
-        return Table.read(path)
-    except FileNotFoundError as error:
-        raise ValueError(f"truth must be an existing file, got {path!r}") from error
-    except (IORegistryError, OSError, ValueError) as error:
-        raise ValueError(f"truth must be a table that astropy reads, got {path!r}") from error
-
-
-def _values(table: Table, name: str, unit: u.Unit) -> np.ndarray:
-    """A column in a unit, NaN where it is masked."""
-    column = table[name]
-    try:
-        values = np.ma.filled(np.ma.asarray(column).astype(float), np.nan)
-        return u.Quantity(values, column.unit or unit).to_value(unit)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"truth must have numbers [{unit}] as {name!r}: {error}") from error
-
-
-def _check(columns: dict[str, np.ndarray]) -> None:
-    """Refuse what is no source."""
-    for name in NEEDED:
-        if not np.isfinite(columns[name]).all():
-            raise ValueError(f"truth must have a finite {name!r} in every row")
-    if (columns["flux"] <= 0).any():
-        raise ValueError(f"truth must have positive fluxes, got {columns['flux'].min():g} Jy")
-    major, minor = columns["major"], columns["minor"]
-    if not ((minor >= 0) & (minor <= major) & np.isfinite(major)).all():
-        raise ValueError("truth must have sizes with 0 <= minor <= major")

@@ -10,7 +10,7 @@ from casa_ddpm import measures
 measures.configure()
 
 # casatools reads its configuration on import, hence the order.
-from casa_ddpm.casa.components import write_components  # noqa: E402
+from casa_ddpm.casa.components import read_components, write_components  # noqa: E402
 from casa_ddpm.casa.image_imager import ImageImager  # noqa: E402
 from casa_ddpm.casa.imager import VisibilityImager  # noqa: E402
 from casa_ddpm.casa.images import (  # noqa: E402
@@ -19,6 +19,7 @@ from casa_ddpm.casa.images import (  # noqa: E402
     products,
     read_dirty,
     read_plane,
+    read_planes,
     write_history,
     write_image,
     write_samples,
@@ -34,8 +35,10 @@ __all__ = [
     "log",
     "next_name",
     "products",
+    "read_components",
     "read_dirty",
     "read_plane",
+    "read_planes",
     "tclean_defaults",
     "unfinished",
     "write_components",

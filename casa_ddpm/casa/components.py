@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 
 import numpy as np
+from astropy import units as u
 from astropy.table import QTable, Row
 from casatools import componentlist
+
+from casa_ddpm.casa.quantities import quantity
 
 #: CASA's names of the reference systems that FITS calls RADESYS.
 FRAMES = {"ICRS": "ICRS", "FK5": "J2000", "FK4": "B1950", "GALACTIC": "GALACTIC"}
@@ -40,6 +43,58 @@ def write_components(path: str, catalogue: QTable) -> None:
         tool.rename(path)
     finally:
         tool.done()
+
+
+def read_components(path: str) -> QTable:
+    """The components of a list.
+
+    Returns
+    -------
+    QTable
+        ra, dec [deg] in the frame that the metadata name as RADESYS, flux [Jy], the true FWHM
+        major, minor [arcsec] and pa [deg], 0 for points.
+
+    Raises
+    ------
+    ValueError
+        If components are in several frames, or in one that FITS does not know.
+    """
+    tool = componentlist()
+    try:
+        tool.open(path, nomodify=True)
+        found = [tool.getcomponent(k) for k in range(tool.length())]
+    finally:
+        tool.done()
+    names = {casa: fits for fits, casa in FRAMES.items()}
+    systems = {one["shape"]["direction"]["refer"] for one in found} or {"ICRS"}
+    if len(systems) > 1 or not systems <= set(names):
+        raise ValueError(f"{path} must be in one frame of {list(names)}, got {sorted(systems)}")
+    rows = [_row(one) for one in found]
+    units = {"ra": "deg", "dec": "deg", "flux": "Jy", "major": "arcsec", "minor": "arcsec"}
+    units["pa"] = "deg"
+    columns = {name: [row[name] for row in rows] * u.Unit(unit) for name, unit in units.items()}
+    return QTable(columns, meta={"RADESYS": names[systems.pop()]})
+
+
+def _row(one: dict) -> dict[str, float]:
+    """Place, flux and shape of one component."""
+    shape, direction = one["shape"], one["shape"]["direction"]
+    flux = {"value": float(np.real(one["flux"]["value"][0])), "unit": one["flux"]["unit"]}
+    row = {"flux": _number(flux, "Jy")}
+    row["ra"] = _number(direction["m0"], "deg") % 360
+    row["dec"] = _number(direction["m1"], "deg")
+    axes = {"major": ("majoraxis", "arcsec"), "minor": ("minoraxis", "arcsec")}
+    for name, (key, unit) in (axes | {"pa": ("positionangle", "deg")}).items():
+        row[name] = _number(shape[key], unit) if key in shape else 0.0
+    return row
+
+
+def _number(value: dict, unit: str) -> float:
+    """A quantity of a component list, in a unit that it can be in."""
+    number = quantity(value, unit)
+    if number is None:
+        raise ValueError(f"component must have a quantity [{unit}], got {value}")
+    return number
 
 
 def component(source: Row, frame: str = "ICRS") -> dict:
