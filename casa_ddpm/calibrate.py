@@ -98,7 +98,8 @@ def compare(sources, dirty: DirtyImage, components: Components) -> dict[str, np.
     position[:, 0] /= sources["dec_err"].value
     position[:, 1] /= sources["ra_err"].value
     return {
-        "share": np.asarray(sources["prob"], float),
+        "prob": np.asarray(sources["prob"], float),
+        "shadow": calibration.shadows(sources, scale),
         "snr": np.asarray(sources["snr"], float),
         "true": true,
         "flux": flux,
@@ -159,7 +160,7 @@ def run(args: argparse.Namespace) -> int:
     best = min(scores, key=lambda t: scores[t]) if scores else temperatures[0]
     settings = replace(settings, temperature=best)
     _, candidates = tried(settings, args.search, args.fields)
-    fitted = calibration.fit(candidates, args.nsamples)
+    fitted = calibration.fit(candidates)
     account: dict = {"fields": args.fields, "seed": args.seed, "scores": scores}
     settings = replace(settings, calibration=fitted.stored())
     if args.check:

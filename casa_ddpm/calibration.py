@@ -19,6 +19,8 @@ from scipy import optimize, special
 EDGES = (0, 4, 5, 7, 10, 20, 50, np.inf)
 #: Fewest sources of a bin; smaller ones join the next.
 FEWEST = 40
+#: Least probability, and least of the opposite, that is told apart.
+DOUBT = 0.002
 #: Kinds of sources that are calibrated by themselves.
 KINDS = ("single", "mixed")
 #: Share that a 68 % interval has to hold.
@@ -32,9 +34,9 @@ class Correction:
     Parameters
     ----------
     prob : tuple of three floats
-        Offset, weight of the log-odds of the share and weight of the logarithm of the
-        expected S/N (S/N times share) in the log-odds that a candidate is a source.
-        The weights are not negative, so that more never means less.
+        Offset, weight of the log-odds of the network's probability and weight of
+        -log(1 + shadow) in the log-odds that a candidate is a source. The weights are not
+        negative, so that more never means less.
     snr : tuple of float
         S/N at which the factors are known; between them they are interpolated in its
         logarithm.
@@ -68,19 +70,17 @@ class Correction:
         if list(self.snr) != sorted(self.snr):
             raise ValueError(f"snr must rise, got {self.snr}")
 
-    def probability(self, share: np.ndarray, snr: np.ndarray, nsamples: int) -> np.ndarray:
+    def probability(self, prob: np.ndarray, shadow: np.ndarray) -> np.ndarray:
         """Probability that a candidate is a source.
 
         Parameters
         ----------
-        share : ndarray
-            Share of the realisations that hold it.
-        snr : ndarray
-            Its S/N in these.
-        nsamples : int
-            Number of realisations.
+        prob : ndarray
+            What the network says it is.
+        shadow : ndarray
+            See `shadows`.
         """
-        return special.expit(_features(share, snr, nsamples) @ np.array(self.prob))
+        return special.expit(_features(prob, shadow) @ np.array(self.prob))
 
     def flux_factor(self, snr: np.ndarray) -> np.ndarray:
         """What errors of fluxes are to be multiplied with, at each S/N."""
@@ -121,28 +121,29 @@ class Calibration:
             for kind, correction in asdict(self).items()
         }
 
-    def apply(self, sources, nsamples: int):
+    def apply(self, sources, beam: float):
         """A table of sources with recalibrated probability and errors.
 
         Parameters
         ----------
         sources : QTable
             As `sources.find_sources` returns it.
-        nsamples : int
-            Number of realisations behind it.
+        beam : float
+            FWHM of the clean beam, in the pixels of the table.
 
         Returns
         -------
         QTable
         """
         table = sources.copy()
-        share, snr = (np.asarray(table[name], float) for name in ("prob", "snr"))
+        prob, snr = (np.asarray(table[name], float) for name in ("prob", "snr"))
+        shadow = shadows(table, beam)
         mixed = is_mixed(table)
 
         def each(value) -> np.ndarray:
             return np.where(mixed, value(self.mixed), value(self.single))
 
-        table["prob"] = each(lambda c: c.probability(share, snr, nsamples))
+        table["prob"] = each(lambda c: c.probability(prob, shadow))
         flux = each(lambda c: c.flux_factor(snr))
         table["flux_lo"] = table["flux"] - flux * (table["flux"] - table["flux_lo"])
         table["flux_hi"] = table["flux"] + flux * (table["flux_hi"] - table["flux"])
@@ -157,20 +158,47 @@ def is_mixed(sources) -> np.ndarray:
     return np.asarray(sources["blended"], bool) | np.asarray(sources["resolved"], bool)
 
 
-def fit(candidates: Mapping[str, np.ndarray], nsamples: int) -> Calibration:
+def shadows(sources, beam: float) -> np.ndarray:
+    """How much brighter than each source another one is beside it.
+
+    What is left of a bright source, or a piece of it, passes for a faint one.
+
+    Parameters
+    ----------
+    sources : QTable
+        With x, y and flux.
+    beam : float
+        FWHM of the clean beam [pixel].
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        Greatest ratio of another's flux to its own, over 1 + (distance / beam)^2.
+    """
+    x, y, flux = (np.asarray(sources[name].value, float) for name in ("x", "y", "flux"))
+    if len(x) < 2:
+        return np.zeros(len(x))
+    away = ((x[:, None] - x) ** 2 + (y[:, None] - y) ** 2) / beam**2
+    ratio = flux / np.maximum(flux[:, None], 1e-12) / (1 + away)
+    np.fill_diagonal(ratio, 0)
+    return ratio.max(1)
+
+
+def fit(candidates: Mapping[str, np.ndarray]) -> Calibration:
     """Fit a calibration to candidates of which the truth is known.
+
+    A kind of which there are too few has the correction of all.
 
     Parameters
     ----------
     candidates : mapping of arrays, shape (n,)
-        share, snr : as for `Calibration.probability`.
+        prob, shadow : as for `Correction.probability`.
+        snr : S/N of the peak.
         true : whether it is a source.
         flux : distance of the true flux from the measured one, over the error on that
         side; NaN where the source has no true flux to compare with.
         position : both coordinates' distances over their errors, shape (n, 2); NaN likewise.
         mixed : whether it is blended or extended.
-    nsamples : int
-        Number of realisations.
 
     Returns
     -------
@@ -181,10 +209,11 @@ def fit(candidates: Mapping[str, np.ndarray], nsamples: int) -> Calibration:
     ValueError
         If there are too few sources to fit to.
     """
+    whole = _correction(candidates)
     parts = {"single": ~candidates["mixed"], "mixed": candidates["mixed"]}
     return Calibration(
         **{
-            kind: _correction(_part(candidates, part), kind, nsamples)
+            kind: _correction(_part(candidates, part)) if _enough(candidates, part) else whole
             for kind, part in parts.items()
         }
     )
@@ -194,22 +223,26 @@ def _part(candidates: Mapping[str, np.ndarray], part: np.ndarray) -> dict[str, n
     return {name: values[part] for name, values in candidates.items()}
 
 
-def _correction(candidates: Mapping[str, np.ndarray], kind: str, nsamples: int) -> Correction:
-    """Of the candidates of one kind."""
+def _enough(candidates: Mapping[str, np.ndarray], part: np.ndarray) -> bool:
+    """Whether a kind has sources enough for a correction of its own."""
+    known, true = np.isfinite(candidates["flux"][part]).sum(), candidates["true"][part]
+    return bool(known >= FEWEST and not true.all())
+
+
+def _correction(candidates: Mapping[str, np.ndarray]) -> Correction:
     known = np.isfinite(candidates["flux"])
-    if known.sum() < FEWEST or candidates["true"].all():
+    if not _enough(candidates, np.ones(len(known), bool)):
         raise ValueError(
-            f"calibration must have at least {FEWEST} {kind} sources, and candidates that are"
-            f" none, got {int(known.sum())} and {int((~candidates['true']).sum())}"
+            f"calibration must have at least {FEWEST} sources, and candidates that are none,"
+            f" got {int(known.sum())} and {int((~candidates['true']).sum())}"
         )
     snr, flux, position = [], [], []
     for part in _bins(candidates["snr"][known]):
         snr.append(float(np.median(candidates["snr"][known][part])))
         flux.append(_spread(candidates["flux"][known][part]))
         position.append(_spread(candidates["position"][known][part]))
-    prob = _logistic(
-        _features(candidates["share"], candidates["snr"], nsamples), candidates["true"]
-    )
+    features = _features(candidates["prob"], candidates["shadow"])
+    prob = _logistic(features, candidates["true"])
     return Correction(prob, tuple(snr), tuple(flux), tuple(position))
 
 
@@ -219,7 +252,7 @@ def check(candidates: Mapping[str, np.ndarray]) -> dict[str, dict[str, list[dict
     Parameters
     ----------
     candidates : mapping of arrays
-        As for `fit`, of a calibrated network: share is the probability.
+        As for `fit`, of a calibrated network.
 
     Returns
     -------
@@ -236,11 +269,15 @@ def check(candidates: Mapping[str, np.ndarray]) -> dict[str, dict[str, list[dict
 
 
 def _checked(candidates: Mapping[str, np.ndarray]) -> dict[str, list[dict[str, float]]]:
-    share, true = candidates["share"], candidates["true"]
+    claimed, true = candidates["prob"], candidates["true"]
     prob = [
-        {"candidates": int(part.sum()), "prob": float(share[part].mean()), "true": float(fraction)}
+        {
+            "candidates": int(part.sum()),
+            "prob": float(claimed[part].mean()),
+            "true": float(fraction),
+        }
         for low in np.arange(10) / 10
-        if (part := (share > low) & (share <= low + 0.1)).any()
+        if (part := (claimed > low) & (claimed <= low + 0.1)).any()
         for fraction in [true[part].mean()]
     ]
     known = np.isfinite(candidates["flux"])
@@ -258,11 +295,10 @@ def _checked(candidates: Mapping[str, np.ndarray]) -> dict[str, list[dict[str, f
     return {"prob": prob, "errors": errors}
 
 
-def _features(share: np.ndarray, snr: np.ndarray, nsamples: int) -> np.ndarray:
-    # The odds of a share that one more realisation of either kind would leave finite.
-    smoothed = (share * nsamples + 0.5) / (nsamples + 1)
-    expected = np.log(np.maximum(share * snr, 1e-3))
-    return np.stack([np.ones_like(smoothed), special.logit(smoothed), expected], -1)
+def _features(prob: np.ndarray, shadow: np.ndarray) -> np.ndarray:
+    # No network is surer than it can have learned.
+    known = np.clip(prob, DOUBT, 1 - DOUBT)
+    return np.stack([np.ones_like(known), special.logit(known), -np.log1p(shadow)], -1)
 
 
 def _logistic(features: np.ndarray, true: np.ndarray) -> tuple[float, float, float]:

@@ -21,6 +21,9 @@ _LARGEST = 120
 #: Widest such source [beam], and the most that it may differ from a Gaussian at the beam's
 #: resolution, as a share of its flux: others are structure, whose shape is the network's.
 _WIDEST, _ODD = 5.5, 0.35
+#: Least power of a source that is seen well, over that under a Gaussian PSF, and the most that
+#: the far part of the PSF may change it.
+_SEEN, _FAR = 0.5, 0.15
 
 
 @dataclass(frozen=True)
@@ -84,16 +87,23 @@ class Gaussians:
         self.sigma = float(np.sqrt(beam**2 - kernel**2)) / FWHM
         psf = torch.fft.irfft2(likelihood.transfer, s=likelihood.shape)
         near = torch.roll(psf, (_HALF, _HALF), (0, 1))[: 2 * _HALF, : 2 * _HALF]
-        centred = torch.roll(near, (-_HALF, -_HALF), (0, 1))
-        self.transfer = torch.fft.rfft2(centred).real.numpy().astype(float)
-        # rfft2 keeps one half of the plane; its inner columns stand for two.
-        self.transfer[:, 1:-1] *= 2
-        self.transfer /= 4 * _HALF**2
-        ky = 2 * np.pi * np.fft.fftfreq(2 * _HALF)[:, None]
-        kx = 2 * np.pi * np.fft.rfftfreq(2 * _HALF)
-        self.waves = np.stack([w.ravel() for w in np.broadcast_arrays(ky**2, 2 * ky * kx, kx**2)])
-        kept = np.abs(self.transfer.ravel()) > 1e-6 * np.abs(self.transfer).max()
-        self.transfer, self.waves = self.transfer.ravel()[kept], self.waves[:, kept]
+        self._near = _plane(torch.roll(near, (-_HALF, -_HALF), (0, 1)))
+        #: FWHM of the widest source whose shape the data tell [beam].
+        self.widest = self._widest(_plane(psf))
+
+    def _widest(self, whole: tuple[np.ndarray, np.ndarray]) -> float:
+        """Up to which size an array without short baselines sees a source well enough.
+
+        To that size its power is at least half of what a Gaussian PSF gives, and not what
+        the PSF's far sidelobes make of it.
+        """
+        sizes = np.arange(0, _WIDEST + 0.1, 0.25)
+        zero = np.zeros(len(sizes))
+        round_ = Shape(sizes**2, zero, zero)
+        power, exact = self.powers(round_), _powers(round_.moments() * self.beam**2, whole)
+        seen = power > _SEEN / (1 + 2 * sizes**2)
+        lost = ~seen | (np.abs(power - exact) > _FAR * power)
+        return float(sizes[np.argmax(lost) - 1] if lost[1:].any() else sizes[-1])
 
     def images(self, shape: Shape, centre: np.ndarray, size: tuple) -> np.ndarray:
         """Gaussians of unit flux at one or n centres (y, x) on stamps of (ny, nx): (n, ny, nx)."""
@@ -107,7 +117,7 @@ class Gaussians:
 
     def powers(self, shape: Shape) -> np.ndarray:
         """Overlap of each Gaussian of unit flux with itself as the PSF shows it, shape (n,)."""
-        return np.exp(-shape.moments() * self.beam**2 @ self.waves) @ self.transfer
+        return _powers(shape.moments() * self.beam**2, self._near)
 
     def measured(self, stamp: np.ndarray) -> tuple[float, np.ndarray, Shape]:
         """Flux, centre (y, x) and shape of the light on a stamp (ny, nx)."""
@@ -122,7 +132,7 @@ class Gaussians:
         flux, centre, shape = self.measured(stamp)
         (gaussian,) = self.images(shape, centre, stamp.shape)
         rest = ndimage.gaussian_filter(stamp - flux * gaussian, self.sigma, mode="constant")
-        return bool(shape.major < _WIDEST and np.abs(rest).sum() < _ODD * flux)
+        return bool(shape.major < self.widest and np.abs(rest).sum() < _ODD * flux)
 
 
 def moments(stamp: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
@@ -132,3 +142,27 @@ def moments(stamp: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
     centre = places @ light
     away = places - centre[:, None]
     return float(stamp.sum()), centre, (away * light) @ away.T
+
+
+def _plane(psf: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Transfer function of a PSF that peaks at pixel 0.
+
+    Returns
+    -------
+    weights, waves : ndarray, shape (n,) and (3, n)
+        Its values, and squares and product of the wave numbers y, x.
+    """
+    ny, nx = psf.shape
+    transfer = torch.fft.rfft2(psf).real.numpy().astype(float) / (ny * nx)
+    # rfft2 keeps one half of the plane; its inner columns stand for two.
+    transfer[:, 1 : (nx + 1) // 2] *= 2
+    ky, kx = 2 * np.pi * np.fft.fftfreq(ny)[:, None], 2 * np.pi * np.fft.rfftfreq(nx)
+    waves = np.stack([w.ravel() for w in np.broadcast_arrays(ky**2, 2 * ky * kx, kx**2)])
+    kept = np.abs(transfer.ravel()) > 1e-6 * np.abs(transfer).max()
+    return transfer.ravel()[kept], waves[:, kept]
+
+
+def _powers(moments: np.ndarray, plane: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """Overlap with themselves of Gaussians of `moments` (n, 3) [pixel^2], shape (n,)."""
+    transfer, waves = plane
+    return np.exp(-moments @ waves) @ transfer

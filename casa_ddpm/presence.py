@@ -84,8 +84,8 @@ class Presence:
     def __init__(self, gaussians: Gaussians, noise: float, least: float, prior) -> None:
         zero = np.zeros(len(SIZES))
         powers = gaussians.powers(Shape(np.square(SIZES), zero, zero))
-        # A PSF that ends with the image can make that of a wide source negative.
-        possible = powers > 0
+        # What the array hardly sees could be of any flux.
+        possible = np.array(SIZES) <= gaussians.widest
         self.sizes, powers = np.array(SIZES)[possible], powers[possible]
         #: Deviations of the sources' Gaussians [pixel].
         self.sigmas = np.sqrt(gaussians.point + (self.sizes * gaussians.beam / FWHM) ** 2)

@@ -339,7 +339,7 @@ class Scene:
 
         table = find_sources(skies.numpy(), cell, beam, kernel, sigma, minflux, chances)
         if calibration := Calibration.of(self.settings.calibration):
-            table = calibration.apply(table, len(skies))
+            table = calibration.apply(table, beam.fwhm / cell)
         x, y = frame.pixel(table["x"].value, table["y"].value)
         table["x"], table["y"] = x * table["x"].unit, y * table["y"].unit
         ny, nx = frame.native

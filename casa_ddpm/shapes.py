@@ -152,11 +152,12 @@ def _draw_ellipticity(
 
 def _draw_size(shape: Shape, centre: np.ndarray, fit: Fit, random: np.random.Generator) -> Shape:
     """Draw the size of what is a point or extended, with the prior of both."""
+    widest = min(sky.MAJOR[1], fit.gaussians.widest)
     longest = 1 + float(shape.ellipticity)
     scales, found = _line(
         lambda scale: fit.evidence(replace(shape, extent=_extent(scale)), centre),
         0,
-        float(np.log1p(sky.MAJOR[1] ** 2 / longest / _TURN)),
+        float(np.log1p(widest**2 / longest / _TURN)),
     )
     major = np.sqrt(_extent(scales) * longest)
     extended = _masses(found) * sky.size_density((major[1:] + major[:-1]) / 2) * np.diff(major)

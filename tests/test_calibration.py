@@ -8,7 +8,7 @@ from astropy import units as u
 from astropy.table import QTable
 from scipy.special import expit, logit
 
-from casa_ddpm.calibration import FEWEST, Calibration, Correction, check, fit
+from casa_ddpm.calibration import DOUBT, FEWEST, Calibration, Correction, check, fit, shadows
 
 PLAIN = Correction((0.5, 1.0, 0.3), (3.0, 10.0), (2.0, 1.0), (1.5, 0.5))
 WIDER = Correction((-0.5, 1.0, 0.3), (3.0, 10.0), (4.0, 2.0), (3.0, 1.0))
@@ -20,7 +20,8 @@ def candidates(n=4000, seed=0, narrow=2.0, far=3.0):
     rng = np.random.default_rng(seed)
     snr = 10 ** rng.uniform(0.4, 1.6, n)
     share = np.clip(rng.beta(0.6, 0.6, n).round(2), 0.05, 1)
-    odds = -1 + 0.7 * logit((20 * share + 0.5) / 21) + 1.5 * np.log(snr * share)
+    shadow = rng.exponential(3, n)
+    odds = 2 + 0.7 * logit(np.clip(share, DOUBT, 1 - DOUBT)) - 1.5 * np.log1p(shadow)
     true = rng.random(n) < expit(odds)
     flux, position = narrow * rng.normal(size=n), far * rng.normal(size=(n, 2))
     flux[~true], position[~true] = np.nan, np.nan
@@ -28,14 +29,16 @@ def candidates(n=4000, seed=0, narrow=2.0, far=3.0):
     mixed = rng.random(n) < 0.5
     flux[mixed] *= 1.5
     return {
-        "share": share, "snr": snr, "true": true, "flux": flux, "position": position,
-        "mixed": mixed,
+        "prob": share, "shadow": shadow, "snr": snr, "true": true, "flux": flux,
+        "position": position, "mixed": mixed,
     }  # fmt: skip
 
 
 def sources():
     return QTable(
         {
+            "x": [10.0, 50.0, 90.0] * u.pix,
+            "y": [10.0, 50.0, 90.0] * u.pix,
             "snr": [3.0, 10.0, 100.0],
             "prob": [0.3, 1.0, 1.0],
             "flux": [3, 10, 100] * u.Jy,
@@ -51,7 +54,7 @@ def sources():
 
 
 def test_fit_finds_what_the_errors_lack():
-    both = fit(candidates(8000), 20)
+    both = fit(candidates(8000))
     for found, width in ((both.single, 2), (both.mixed, 3)):
         assert np.allclose(found.flux, width, rtol=0.15)
         assert np.allclose(found.position, 3, rtol=0.1)
@@ -60,9 +63,9 @@ def test_fit_finds_what_the_errors_lack():
 
 def test_fitted_probability_is_the_true_fraction():
     """On candidates that it was not fitted to, in every tenth."""
-    found = fit(candidates(20_000), 20).single
+    found = fit(candidates(20_000)).single
     other = candidates(20_000, seed=1)
-    prob = found.probability(other["share"], other["snr"], 20)
+    prob = found.probability(other["prob"], other["shadow"])
     for low in np.arange(0, 1, 0.1):
         part = (prob >= low) & (prob < low + 0.1)
         if part.sum() > 200:
@@ -70,29 +73,30 @@ def test_fitted_probability_is_the_true_fraction():
 
 
 def test_probability_is_monotone():
-    share, snr = np.meshgrid(np.linspace(0, 1, 21), np.geomspace(0.1, 100, 30), indexing="ij")
-    prob = PLAIN.probability(share, snr, 20)
-    assert (np.diff(prob, axis=0) >= 0).all() and (np.diff(prob, axis=1) >= 0).all()
+    share, shadow = np.meshgrid(np.linspace(0, 1, 21), np.geomspace(0.1, 100, 30), indexing="ij")
+    prob = PLAIN.probability(share, shadow)
+    assert (np.diff(prob, axis=0) >= 0).all() and (np.diff(prob, axis=1) <= 0).all()
     assert prob.min() >= 0 and prob.max() <= 1
 
 
 def test_weights_are_never_negative():
     """Also where chance would have a higher share mean a lower probability."""
     wrong = candidates()
-    wrong["true"] = np.random.default_rng(2).random(len(wrong["true"])) < 0.9 - 0.8 * wrong["share"]
-    found = fit(wrong, 20).mixed
+    wrong["true"] = np.random.default_rng(2).random(len(wrong["true"])) < 0.9 - 0.8 * wrong["prob"]
+    found = fit(wrong).mixed
     assert found.prob[1] >= 0 and found.prob[2] >= 0
 
 
 def test_apply():
     table = sources()
-    found = BOTH.apply(table, 20)
+    found = BOTH.apply(table, 4)
     assert found["flux_lo"].value == pytest.approx([1, 9, 98])
     assert found["flux_hi"].value == pytest.approx([7, 11, 101])
     assert found["flux_err"].value == pytest.approx([3, 1, 1.5])
     assert found["ra_err"].value == pytest.approx([1.5, 0.5, 0.5])
     assert found["dec_err"].unit == u.arcsec and found["flux"].value.tolist() == [3, 10, 100]
-    expected = expit(0.5 + logit((20 * 0.3 + 0.5) / 21) + 0.3 * np.log(0.9))
+    shadow = 100 / 3 / (1 + 2 * 80**2 / 4**2)
+    expected = expit(0.5 + logit(0.3) - 0.3 * np.log1p(shadow))
     assert found["prob"][0] == pytest.approx(expected)
     assert table["prob"][0] == 0.3  # what was given stays
 
@@ -100,20 +104,28 @@ def test_apply():
 def test_blended_and_extended_sources_have_a_correction_of_their_own():
     table = sources()
     table["blended"][0] = table["resolved"][1] = True
-    found = BOTH.apply(table, 20)
+    found = BOTH.apply(table, 4)
     assert found["flux_err"].value == pytest.approx([6, 2, 1.5])
     assert found["ra_err"].value == pytest.approx([3, 1, 0.5])
-    assert found["prob"][0] < BOTH.apply(sources(), 20)["prob"][0]
+    assert found["prob"][0] < BOTH.apply(sources(), 4)["prob"][0]
 
 
 def test_between_the_knots_the_logarithm_counts():
     table = sources()
     table["snr"][0] = np.sqrt(30)
-    assert BOTH.apply(table, 20)["flux_err"][0].value == pytest.approx(1.5 * 1.5)
+    assert BOTH.apply(table, 4)["flux_err"][0].value == pytest.approx(1.5 * 1.5)
+
+
+def test_shadows():
+    """A source of a tenth of another's flux, two beams away, and one far from both."""
+    table = sources()
+    table["x"], table["y"] = [0, 8, 4000] * u.pix, [0, 0, 0] * u.pix
+    assert shadows(table, 4.0) == pytest.approx([10 / 3 / 5, 3 / 10 / 5, 0], abs=1e-4)
+    assert shadows(table[:1], 4.0) == [0] and shadows(table[:0], 4.0).shape == (0,)
 
 
 def test_empty_table():
-    assert len(BOTH.apply(sources()[:0], 20)) == 0
+    assert len(BOTH.apply(sources()[:0], 4)) == 0
 
 
 def test_stored_form():
@@ -123,7 +135,7 @@ def test_stored_form():
 
 def test_small_bins_join_the_next():
     few = candidates(400)
-    found = fit(few, 20).single
+    found = fit(few).single
     assert len(found.snr) <= np.isfinite(few["flux"]).sum() // FEWEST
 
 
@@ -147,7 +159,7 @@ def test_check_tells_what_is_right_from_what_is_not():
     rng = np.random.default_rng(5)
     share = rng.random(20_000)
     known = {
-        "share": share, "true": rng.random(20_000) < share, "snr": np.full(20_000, 8.0),
+        "prob": share, "true": rng.random(20_000) < share, "snr": np.full(20_000, 8.0),
         "mixed": np.zeros(20_000, bool),
     }  # fmt: skip
     for width, expected in ((1, 0.683), (2, 0.383)):
@@ -167,7 +179,15 @@ def test_check_tells_what_is_right_from_what_is_not():
     assert row["flux, twice"] == pytest.approx(0.683, abs=0.02)
 
 
+def test_a_kind_of_which_there_are_few_has_the_correction_of_all():
+    some = candidates(2000)
+    some["mixed"][:] = np.arange(2000) >= 1960
+    found = fit(some)
+    assert np.allclose(found.mixed.flux, found.single.flux, rtol=0.1)
+    assert found.mixed != found.single
+
+
 def test_too_little_to_fit():
     few = candidates(30)
-    with pytest.raises(ValueError, match="calibration must have at least 40 single sources"):
-        fit(few, 20)
+    with pytest.raises(ValueError, match="calibration must have at least 40 sources"):
+        fit(few)

@@ -102,7 +102,7 @@ def test_refuses_detections_without_image(made):
 def test_checked_tables():
     table = Table({"protocol": ["a"], "field": [1], "method": ["m"], "extra": [2], "note": ["b"]})
     found = tables.checked(table, tables.IMAGES, "images")
-    assert found.colnames[:5] == ["protocol", "field", "method", "residual_rms", "ser"]
+    assert found.colnames[:4] == ["protocol", "field", "method", "residual_rms"]
     assert np.isnan(found["seconds"][0]) and found["extra"][0] == 2.0 and found["note"][0] == "b"
     assert "[dB]" in found["ser"].description
     with pytest.raises(ValueError, match="images must have the column 'method', it has"):
