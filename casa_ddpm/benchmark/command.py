@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 
 from casa_ddpm import checkpoint, measures
-from casa_ddpm.benchmark import metrics, rivals
+from casa_ddpm.benchmark import metrics, published, rivals
 from casa_ddpm.benchmark.legend import entry
 from casa_ddpm.benchmark.protocols import PROTOCOLS
 from casa_ddpm.benchmark.report import Report, write
@@ -63,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
     parser.add_argument("--workers", type=int, default=0, help="processes; 0: this one alone")
+    published.add_arguments(parser)
     own = parser.add_argument_group("your own simulation, instead of the protocols")
     own.add_argument("--vis", help="MeasurementSet; needs --truth and --cell")
     own.add_argument(
@@ -82,6 +83,8 @@ def run(args: argparse.Namespace) -> int:
     FileExistsError
         If the folder holds something.
     """
+    if published.asked(args):
+        return published.run(args)
     _check(args)
     user, plan, chosen = _user(args), _plan(args), _rivals(args)
     out = Path(args.out)
