@@ -95,10 +95,8 @@ def measure(plan: Plan, item: tuple[str, str, str, int]) -> Measured:
         detections += _rows(key, locate(image), image[None], samples)
     each = majority([locate(image) for image in samples])
     detections += _rows((*item[:3], index, "detections"), each, made["mean"][None], samples)
-    truth = [
-        (stream, index, *place, flux)
-        for place, flux in zip(components.position, components.flux, strict=True)
-    ]
+    places = zip(components.position, components.flux, strict=True)
+    truth = [(stream, index, y, x, flux) for (y, x), flux in places]
     return Measured(
         _table(truth if first else [], TRUE), _table(images, IMAGES), _table(detections, DETECTIONS)
     )
