@@ -96,15 +96,13 @@ def measure(plan: Plan, item: tuple[str, str, str, int]) -> Measured:
     each = majority([locate(image) for image in samples])
     detections += _rows((*item[:3], index, "detections"), each, made["mean"][None], samples)
     places = zip(components.position, components.flux, strict=True)
-    truth = [(stream, index, y, x, flux) for (y, x), flux in places]
-    return Measured(
-        _table(truth if first else [], TRUE), _table(images, IMAGES), _table(detections, DETECTIONS)
-    )
+    truth: list[tuple] = [(stream, index, y, x, flux) for (y, x), flux in places if first]
+    return Measured(_table(truth, TRUE), _table(images, IMAGES), _table(detections, DETECTIONS))
 
 
 def _table(rows: list[tuple], columns: dict[str, type]) -> Table:
     """A table that has its columns and their types without rows, too."""
-    values = list(zip(*rows, strict=True)) if rows else [[] for _ in columns]
+    values: list = list(zip(*rows, strict=True)) if rows else [[] for _ in columns]
     kinds = ["U24" if kind is str else kind for kind in columns.values()]
     return Table(values, names=list(columns), dtype=kinds)
 
