@@ -238,7 +238,7 @@ def spectrum(components: Components, frequencies: torch.Tensor) -> torch.Tensor:
         matrix = frequencies.new_tensor(covariance)
         width = ((frequencies @ matrix) * frequencies).sum(1)
         phase = -2 * math.pi * (frequencies @ frequencies.new_tensor(position))
-        total += torch.polar(flux * torch.exp(-2 * math.pi**2 * width), phase)
+        total += torch.polar(float(flux) * torch.exp(-2 * math.pi**2 * width), phase)
     return total
 
 

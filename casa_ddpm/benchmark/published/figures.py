@@ -20,7 +20,7 @@ from casa_ddpm.benchmark.resampling import Estimate, Figure, Resamples
 from casa_ddpm.matching import match
 
 #: Thresholds on the peak of a detection that are tried [Jy/pixel].
-THRESHOLDS = LOWEST * 1.1 ** np.arange(24)
+THRESHOLDS = LOWEST * 1.1 ** np.arange(30)
 
 #: conditioning -> noise -> method -> figure.
 Figures = dict[str, dict[str, dict[str, dict[str, Figure]]]]

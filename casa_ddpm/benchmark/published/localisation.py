@@ -19,8 +19,8 @@ from casa_ddpm.published import CELL
 
 #: A detection is that of a true source within this distance [arcsec].
 RADIUS = 0.18
-#: Faintest peak that is looked at: half of the faintest that a source has [Jy/pixel].
-LOWEST = 3.4e-7
+#: Faintest peak that is looked at: a quarter of the faintest that a source has [Jy/pixel].
+LOWEST = 1.7e-7
 #: Side of the box in which a pixel has to be the highest; the lattice's step is 10 [pixel].
 _BOX = 9
 #: Radius of the aperture that holds all of a source's flux [arcsec].

@@ -62,8 +62,8 @@ All its fields have one noise vector, so that the noise images of two fields cor
 below, where those of independent observations correlate by 0; and every source is on a lattice of
 1 arcsec. A network learns both. "Independent noise" is the same networks on the same skies,
 each with noise of its own: what is lost there was memory, not skill. The matched filter, which no
-method beats on isolated point sources, finds 37 % of these fluxes at 99 % purity. For what a
-user's data will give see the independent protocol.
+method beats on isolated points at unknown places, finds 37 % of these fluxes at 99 % purity.
+For what a user's data will give see the independent protocol.
 
 Detections are local maxima (photutils) of the images on pixels of 0.1 arcsec, true if within
 {RADIUS} arcsec of a true source, one to one. Thresholds on the peak are those of the highest F1 on
