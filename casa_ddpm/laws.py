@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from casa_ddpm import published, simulator
 from casa_ddpm.checkpoint import Settings
 from casa_ddpm.normalisation import Normalisation
+from casa_ddpm.pointing import WINDOW
 from casa_ddpm.pool import Kind
 
 
@@ -96,9 +97,9 @@ def of_protocol(args: argparse.Namespace) -> Law:
         conditioning=args.conditioning,
         history={"law": "published"},
         position=args.position,
-        npix=published.WINDOW,
+        npix=WINDOW,
     )
-    return Law(settings, fields, fields, published.WINDOW)
+    return Law(settings, fields, fields, WINDOW)
 
 
 def _widths(args: argparse.Namespace) -> tuple[int, ...]:

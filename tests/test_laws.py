@@ -5,7 +5,7 @@ import argparse
 import pytest
 import torch
 
-from casa_ddpm import checkpoint, laws, published, simulator, training
+from casa_ddpm import checkpoint, laws, pointing, published, simulator, training
 from casa_ddpm.pool import Plan, Pool
 
 
@@ -35,7 +35,7 @@ def test_published(conditioning):
     words = ("--law", "published", "--conditioning", conditioning, "--gamma", "10")
     chosen = law(*words, "--position", "3")
     assert chosen.fields == published.Settings(conditioning)
-    assert chosen.npix == chosen.settings.npix == published.WINDOW
+    assert chosen.npix == chosen.settings.npix == pointing.WINDOW
     settings = chosen.settings
     assert (settings.conditioning, settings.position) == (conditioning, 3)
     assert (settings.normalisation.kind, settings.normalisation.gamma) == ("published", 10)
@@ -58,7 +58,7 @@ def test_what_a_law_does_not_allow(words, text):
 
 def test_fields_of_the_published_protocol_lie_as_they_are():
     """A flipped field would have another noise than the one to be learned."""
-    plan = Plan(batch=4, crop=published.WINDOW, pool=2, fresh=1)
+    plan = Plan(batch=4, crop=pointing.WINDOW, pool=2, fresh=1)
     pool = Pool(plan, published.Settings(pointings=1), 0, "cpu")
     drawn = published.simulate([0, 1], published.Settings(pointings=1), 0, "train")
     for one in pool.batch(3).condition:
@@ -81,11 +81,11 @@ def test_training_and_resuming(tmp_path, monkeypatch):
     _, first = checkpoint.load(tmp_path / "run" / "network.safetensors")
     assert first.conditioning == "uv"
     assert first.history["law"] == "published"
-    assert first.history["crop"] == published.WINDOW
+    assert first.history["crop"] == pointing.WINDOW
     assert training.run(arguments("--out", out, "--resume", out, *words)) == 0
     denoiser, second = checkpoint.load(tmp_path / "run" / "network.safetensors")
     assert (first.history["step"], second.history["step"]) == (3, 6)
-    assert denoiser.network.position.shape == (1, 2, published.WINDOW, published.WINDOW)
+    assert denoiser.network.position.shape == (1, 2, pointing.WINDOW, pointing.WINDOW)
     started = training.Trainer(second, Plan(), "cpu")
     started.start(str(tmp_path / "run" / "network.safetensors"))
     assert torch.equal(started.denoiser.network.position, denoiser.network.position)

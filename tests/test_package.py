@@ -26,7 +26,7 @@ TORCH_ONLY = [
     f"casa_ddpm.{name}"
     for name in (
         "network diffusion samplers posterior aggregation simulator training checkpoint "
-        "published laws placed pool".split()
+        "published pointing laws placed pool".split()
     )
     if f"casa_ddpm.{name}" in MODULES
 ]

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from casa_ddpm import published
+from casa_ddpm import pointing, published
+from casa_ddpm.pointing import ARCSEC, BLOCK, CELL, NPIX, WINDOW, Pointing
 from casa_ddpm.psf import fit_beam
-from casa_ddpm.published import ARCSEC, BLOCK, CELL, NPIX, WINDOW, Pointing, Settings, simulate
+from casa_ddpm.published import Settings, simulate
 from casa_ddpm.uv import dirty
 
 ONE = Settings(pointings=1)
@@ -31,14 +32,14 @@ def explicit(frequencies, values, npix=BLOCK * WINDOW):
     f = frequencies.double()
     y, x = (torch.exp(2j * math.pi * f[:, i, None] * axis) for i in (0, 1))
     image = torch.einsum("ka,kb,k->ab", y, x, values.to(torch.complex128)).real
-    return published.block_mean(image)
+    return pointing.block_mean(image)
 
 
 def test_sources_are_on_the_lattice_within_the_primary_beam():
     drawn = skies(0, 60)
     places = np.concatenate([s.position for s in drawn])
     np.testing.assert_array_equal(places, np.round(places))
-    assert np.hypot(*places.T).max() <= published.PRIMARY_BEAM / 2
+    assert np.hypot(*places.T).max() <= pointing.PRIMARY_BEAM / 2
     assert all(len(np.unique(s.position, axis=0)) == len(s) for s in drawn)
     assert {len(s) for s in drawn} == {0, 1, 2, 3, 4, 5}
 
@@ -69,7 +70,7 @@ def test_noise_of_the_dirty_image_and_its_beam():
     where = Pointing(2.2, 0.0)
     image = dirty(where.uv, where.white(3) / len(where.uv), CELL * ARCSEC, NPIX)
     # About 1500 independent values in the image: 2 per cent
-    assert float(image.std()) == pytest.approx(published.RMS, rel=0.06)
+    assert float(image.std()) == pytest.approx(pointing.RMS, rel=0.06)
     psf = dirty(where.uv, torch.full((len(where.uv),), 1 / len(where.uv)), CELL * ARCSEC, 64)
     beam = fit_beam(psf.numpy(), CELL)
     np.testing.assert_allclose((beam.major, beam.minor), (0.89, 0.82), atol=0.015)
@@ -79,7 +80,7 @@ def test_noise_correlates_as_in_the_public_samples():
     images = []
     for k in range(12):
         where = published.pointing(0, "train", k)
-        white = where.white(published.NOISE) / len(where.uv)
+        white = where.white(pointing.NOISE) / len(where.uv)
         images.append(dirty(where.uv, white, CELL * ARCSEC, NPIX).flatten().numpy())
     pairs = np.corrcoef(images)[np.triu_indices(len(images), 1)]
     assert 0.5 < pairs.min() < 0.7
@@ -93,7 +94,7 @@ def test_one_noise_vector_or_one_for_each_field(conditioning):
         fields = simulate([0, 1], kind, 4, "test")
         where = published.pointing(4, "test", 0)
         seen = [where.sky(c, conditioning) for c in fields.components]
-        return fields.condition[:, 1] * published.RMS - torch.stack(seen)
+        return fields.condition[:, 1] * pointing.RMS - torch.stack(seen)
 
     shared, own = noise(False), noise(True)
     torch.testing.assert_close(shared[0], shared[1], rtol=0, atol=1e-9)
@@ -107,7 +108,7 @@ def test_conditions_and_target():
     fields = simulate([0, 1, 2], ONE, 0, "validation")
     assert fields.condition.shape == (3, 2, WINDOW, WINDOW)
     assert fields.target.shape == (3, WINDOW, WINDOW)
-    seen = fields.condition[:, 1] * published.RMS
+    seen = fields.condition[:, 1] * pointing.RMS
     torch.testing.assert_close(fields.condition[:, 0], 2 * seen / 5e-4 - 1)
     for target, components in zip(fields.target, fields.components, strict=True):
         assert float(target.sum()) * BLOCK**2 == pytest.approx(components.flux.sum(), rel=1e-4)
@@ -130,7 +131,7 @@ def test_streams_have_nothing_in_common():
 def test_dirty_image_is_that_of_the_visibilities():
     where = some_visibilities(300)
     sky = skies(3, 1)[0]
-    visibilities = published.spectrum(sky, where.axes)
+    visibilities = pointing.spectrum(sky, where.axes)
     expected = explicit(where.axes, visibilities / len(where.uv))
     got = where.sky(sky, "dirty")
     assert float((got - expected).abs().max()) < 1e-3 * float(expected.abs().max())
@@ -141,7 +142,7 @@ def test_dirty_image_is_that_of_the_visibilities():
 def test_uv_image_against_an_explicit_transform():
     """Visibilities and their conjugates, averaged cell by cell; every cell counts once."""
     where = some_visibilities(2500)
-    values = published.spectrum(skies(3, 1)[0], where.axes) + where.white(1)
+    values = pointing.spectrum(skies(3, 1)[0], where.axes) + where.white(1)
     cells: dict[tuple[int, int], list[complex]] = {}
     for (v, u), value in zip((where.axes * NPIX * CELL).tolist(), values.tolist(), strict=True):
         cells.setdefault((round(v), round(u)), []).append(value)
@@ -154,8 +155,8 @@ def test_uv_image_against_an_explicit_transform():
 
 
 def test_primary_beam_attenuates_what_is_seen_alone():
-    half = np.array([[0, published.PRIMARY_BEAM / 2], [0, 0]])
-    np.testing.assert_allclose(published.attenuation(half), [0.5, 1])
+    half = np.array([[0, pointing.PRIMARY_BEAM / 2], [0, 0]])
+    np.testing.assert_allclose(pointing.attenuation(half), [0.5, 1])
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import pytest
 import torch
 from astropy.table import Table
 
-from casa_ddpm import checkpoint, cli, published
+from casa_ddpm import checkpoint, cli, pointing, published
+from casa_ddpm.benchmark.image_metrics import ssim
 from casa_ddpm.benchmark.published import command, figures, localisation, measurement, page
 from casa_ddpm.benchmark.published.localisation import Sources, aperture_flux, locate, majority
 from casa_ddpm.benchmark.published.measurement import DETECTIONS, IMAGES, TRUE, Measured, enlarged
@@ -19,7 +20,7 @@ def network(path, conditioning="dirty", law="published"):
     torch.manual_seed(0)
     settings = Settings(
         widths=(4, 4), depth=1, sigma_data=0.1, normalisation=Normalisation("published"),
-        conditioning=conditioning, position=1, npix=published.WINDOW, history={"law": law},
+        conditioning=conditioning, position=1, npix=pointing.WINDOW, history={"law": law},
     )  # fmt: skip
     checkpoint.save(path, settings.build(), settings)
     return str(path)
@@ -34,17 +35,27 @@ def sky(number=3, seed=3):
 
 def test_enlarged_image_is_nearly_the_sky():
     _, image = sky()
-    low = published.block_mean(torch.from_numpy(image))
+    low = pointing.block_mean(torch.from_numpy(image))
     (high,) = enlarged(low.numpy())
     assert np.linalg.norm(high - image) < 0.08 * np.linalg.norm(image)
     np.testing.assert_allclose(high.sum(), image.sum(), rtol=0.02)
+
+
+def test_similarity_is_that_of_the_whole_images():
+    components, image = sky()
+    whole = published.image(components)
+    noisy = np.pad(image + 1e-6 * np.random.default_rng(0).normal(size=image.shape), 128)
+    assert measurement.similarity(noisy, whole) == pytest.approx(ssim(noisy, whole), abs=1e-12)
+    values = measurement.compare(image, whole)
+    assert values[0] < 1e-6
+    assert values[2] == pytest.approx(1, abs=1e-4)
 
 
 @pytest.mark.parametrize("resampled", [False, True])
 def test_sources_are_found_where_they_are(resampled):
     components, image = sky(5)
     if resampled:
-        (image,) = enlarged(published.block_mean(torch.from_numpy(image)).numpy())
+        (image,) = enlarged(pointing.block_mean(torch.from_numpy(image)).numpy())
     found = locate(image)
     order = [int(np.hypot(*(components.position - p).T).argmin()) for p in found.position]
     assert sorted(order) == [0, 1, 2, 3, 4]

@@ -15,7 +15,7 @@ from photutils.detection import find_peaks
 from photutils.utils.exceptions import NoDetectionsWarning
 from scipy.cluster.hierarchy import fcluster, linkage
 
-from casa_ddpm.published import CELL
+from casa_ddpm.pointing import CELL
 
 #: A detection is that of a true source within this distance [arcsec].
 RADIUS = 0.18

@@ -13,9 +13,11 @@ from torch.nn import functional
 
 from casa_ddpm import aggregation, checkpoint, published
 from casa_ddpm.benchmark import image_metrics
+from casa_ddpm.benchmark.image_metrics import SCALE
 from casa_ddpm.benchmark.published.localisation import Sources, aperture_flux, locate, majority
+from casa_ddpm.pointing import ARCSEC, BLOCK, CELL, NOISE, NPIX, WINDOW, block_mean
 from casa_ddpm.posterior import Posterior, Sampling
-from casa_ddpm.published import BLOCK, CELL, NPIX, WINDOW
+from casa_ddpm.uv import dirty
 
 #: Images of a field, and what is found by a majority of its realisations.
 METHODS = ("one run", "mean", "median", "medoid", "detections")
@@ -23,6 +25,8 @@ METHODS = ("one run", "mean", "median", "medoid", "detections")
 TRUTH, RESAMPLED = "true sky", "true sky, resampled"
 #: Corrections of an enlarged image, and the brightness that none is made to [Jy/pixel].
 _ROUNDS, _NOTHING = 5, 1e-10
+#: Half width of the window of the SSIM; scikit-image leaves out as much at an image's edge [pixel].
+_REACH = 3
 #: Margin around the network's window in the published image [pixel].
 _MARGIN = (NPIX - BLOCK * WINDOW) // 2
 
@@ -148,7 +152,7 @@ def enlarged(images: np.ndarray) -> np.ndarray:
     low = torch.as_tensor(images, dtype=torch.float64).reshape(-1, *images.shape[-2:])
     high = _interpolated(low.sqrt()).square()
     for _ in range(_ROUNDS):
-        mean = published.block_mean(high)
+        mean = block_mean(high)
         ratio = torch.where(mean > _NOTHING, low / mean.clamp(min=_NOTHING), 1.0)
         smooth = functional.interpolate(ratio[:, None], scale_factor=BLOCK, mode="bilinear")
         high = high * smooth[:, 0]
@@ -170,16 +174,23 @@ def compare(image: np.ndarray, sky: np.ndarray) -> list[float]:
     """Values of FIGURES of a window's image, beside the whole sky of 512 x 512 [Jy/pixel]."""
     whole = np.pad(image, _MARGIN)
     # Twice the root less 1, cut at 0, hides faint sky; (1 + root) / 2 makes it the root alone.
-    one, other = (
-        (1 + (np.abs(x) / image_metrics.SCALE).clip(max=1) ** 0.5) / 2 for x in (whole, sky)
-    )
+    one, other = ((1 + (np.abs(x) / SCALE).clip(max=1) ** 0.5) / 2 for x in (whole, sky))
     return [
         image_metrics.l2(whole, sky),
         image_metrics.psnr(one, other, scale=1, gamma=1),
-        image_metrics.ssim(one, other, scale=1, gamma=1),
+        similarity(one, other, scale=1, gamma=1),
         image_metrics.psnr(whole, sky),
-        image_metrics.ssim(whole, sky),
+        similarity(whole, sky),
     ]
+
+
+def similarity(image: np.ndarray, sky: np.ndarray, **options: float) -> float:
+    """`image_metrics.ssim` of whole images that are equal beyond the window, where it is 1."""
+    edge = _MARGIN - 2 * _REACH
+    inner = slice(edge, NPIX - edge)
+    value = image_metrics.ssim(image[inner, inner], sky[inner, inner], **options)
+    share = (NPIX - 2 * edge - 2 * _REACH) / (NPIX - 2 * _REACH)
+    return 1 - (1 - value) * share**2
 
 
 def _rows(key: tuple, found: Sources, image: np.ndarray, samples: np.ndarray) -> list[tuple]:
@@ -195,8 +206,8 @@ def correlations(plan: Plan, number: int, most: int = 40) -> dict[str, float]:
     images = []
     for index in range(min(number, most)):
         where = published.pointing(plan.seed, "test", index)
-        white = where.white(published.NOISE) / len(where.uv)
-        image = published.dirty(where.uv, white, CELL * published.ARCSEC, NPIX)
+        white = where.white(NOISE) / len(where.uv)
+        image = dirty(where.uv, white, CELL * ARCSEC, NPIX)
         images.append(image.flatten().numpy())
     pairs = np.corrcoef(images)[np.triu_indices(len(images), 1)] if len(images) > 1 else [1.0]
     values = (np.min(pairs), np.median(pairs), np.max(pairs))
