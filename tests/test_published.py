@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from casa_ddpm import pointing, published
-from casa_ddpm.pointing import ARCSEC, BLOCK, CELL, NPIX, WINDOW, Pointing
-from casa_ddpm.psf import fit_beam
+from casa_ddpm.pointing import ARCSEC, BLOCK, CELL, NPIX, WINDOW
 from casa_ddpm.published import Settings, simulate
 from casa_ddpm.uv import dirty
 
@@ -17,22 +16,6 @@ ONE = Settings(pointings=1)
 
 def skies(stream, n, seed=0):
     return [published.draw_sky(np.random.default_rng([seed, stream, k])) for k in range(n)]
-
-
-def some_visibilities(step):
-    """A pointing with a part of its visibilities."""
-    where = Pointing(2.0, 0.1)
-    where.uv = where.uv[::step]
-    return where
-
-
-def explicit(frequencies, values, npix=BLOCK * WINDOW):
-    """Re sum values exp(2 pi i f x) over pixels of CELL, then means over blocks."""
-    axis = (torch.arange(npix, dtype=torch.float64) - npix // 2) * CELL
-    f = frequencies.double()
-    y, x = (torch.exp(2j * math.pi * f[:, i, None] * axis) for i in (0, 1))
-    image = torch.einsum("ka,kb,k->ab", y, x, values.to(torch.complex128)).real
-    return pointing.block_mean(image)
 
 
 def test_sources_are_on_the_lattice_within_the_primary_beam():
@@ -64,16 +47,6 @@ def test_sky_image_holds_the_flux_where_it_is():
     axis = (np.arange(NPIX) - NPIX // 2) * CELL
     centroid = [(image.sum(1) * axis).sum(), (image.sum(0) * axis).sum()] / image.sum()
     np.testing.assert_allclose(centroid, sky.position[0], atol=1e-6)
-
-
-def test_noise_of_the_dirty_image_and_its_beam():
-    where = Pointing(2.2, 0.0)
-    image = dirty(where.uv, where.white(3) / len(where.uv), CELL * ARCSEC, NPIX)
-    # About 1500 independent values in the image: 2 per cent
-    assert float(image.std()) == pytest.approx(pointing.RMS, rel=0.06)
-    psf = dirty(where.uv, torch.full((len(where.uv),), 1 / len(where.uv)), CELL * ARCSEC, 64)
-    beam = fit_beam(psf.numpy(), CELL)
-    np.testing.assert_allclose((beam.major, beam.minor), (0.89, 0.82), atol=0.015)
 
 
 def test_noise_correlates_as_in_the_public_samples():
@@ -126,37 +99,6 @@ def test_streams_have_nothing_in_common():
             fluxes += [float(f) for c in sky for f in c.flux]
     assert len(places) == 30
     assert len(set(fluxes)) == len(fluxes)
-
-
-def test_dirty_image_is_that_of_the_visibilities():
-    where = some_visibilities(300)
-    sky = skies(3, 1)[0]
-    visibilities = pointing.spectrum(sky, where.axes)
-    expected = explicit(where.axes, visibilities / len(where.uv))
-    got = where.sky(sky, "dirty")
-    assert float((got - expected).abs().max()) < 1e-3 * float(expected.abs().max())
-    noise = explicit(where.axes, where.white(5) / len(where.uv))
-    torch.testing.assert_close(where.noise(5, "dirty").double(), noise, rtol=0, atol=1e-9)
-
-
-def test_uv_image_against_an_explicit_transform():
-    """Visibilities and their conjugates, averaged cell by cell; every cell counts once."""
-    where = some_visibilities(2500)
-    values = pointing.spectrum(skies(3, 1)[0], where.axes) + where.white(1)
-    cells: dict[tuple[int, int], list[complex]] = {}
-    for (v, u), value in zip((where.axes * NPIX * CELL).tolist(), values.tolist(), strict=True):
-        cells.setdefault((round(v), round(u)), []).append(value)
-        cells.setdefault((-round(v), -round(u)), []).append(value.conjugate())
-    frequencies = torch.tensor(list(cells), dtype=torch.float64) / (NPIX * CELL)
-    means = torch.tensor([sum(values) / len(values) for values in cells.values()])
-    expected = explicit(frequencies, means / len(cells))
-    got = where.averaged(values).double()
-    torch.testing.assert_close(got, expected, rtol=0, atol=2e-5 * float(expected.abs().max()))
-
-
-def test_primary_beam_attenuates_what_is_seen_alone():
-    half = np.array([[0, pointing.PRIMARY_BEAM / 2], [0, 0]])
-    np.testing.assert_allclose(pointing.attenuation(half), [0.5, 1])
 
 
 @pytest.mark.parametrize(
