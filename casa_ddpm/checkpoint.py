@@ -54,6 +54,8 @@ class Settings:
         Channels of a learned image that tells the network where it is, and the side of
         the only images that it then works on [pixel]; 0: none, all places are alike. For the
         published protocol alone.
+    memory : int
+        Learned images by which such a network remembers noise.
     """
 
     widths: tuple[int, ...] = (48, 96, 128)
@@ -71,11 +73,13 @@ class Settings:
     history: dict = field(default_factory=dict)
     position: int = 0
     npix: int = 0
+    memory: int = 0
 
     def build(self) -> Denoiser:
         """A denoiser of these settings with fresh weights."""
         if self.position:
-            placed = PlacedUNet(self.widths, self.depth, self.position, self.npix)
+            size = (self.position, self.npix, self.memory)
+            placed = PlacedUNet(self.widths, self.depth, *size)
             return PlacedDenoiser(placed, self.sigma_data, self.normalisation)
         network = UNet(self.widths, self.depth)
         return Denoiser(network, self.sigma_data, self.normalisation)

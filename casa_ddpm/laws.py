@@ -50,6 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--position", type=int, default=8, help="channels of the learned image; law published"
     )
+    parser.add_argument(
+        "--memory", type=int, default=0, help="images that noise is remembered by; law published"
+    )
 
 
 def general(args: argparse.Namespace) -> Law:
@@ -84,10 +87,12 @@ def of_protocol(args: argparse.Namespace) -> Law:
     Raises
     ------
     ValueError
-        If conditioning is not 'dirty' or 'uv', or there is no positional embedding.
+        If conditioning is not 'dirty' or 'uv', there is no positional embedding or memory is
+        negative.
     """
-    if args.position < 1:
-        raise ValueError(f"position must be at least 1, got {args.position}")
+    for name, least in {"position": 1, "memory": 0}.items():
+        if getattr(args, name) < least:
+            raise ValueError(f"{name} must be at least {least}, got {getattr(args, name)}")
     fields = published.Settings(args.conditioning)
     settings = Settings(
         widths=_widths(args),
@@ -98,6 +103,7 @@ def of_protocol(args: argparse.Namespace) -> Law:
         history={"law": "published"},
         position=args.position,
         npix=WINDOW,
+        memory=args.memory,
     )
     return Law(settings, fields, fields, WINDOW)
 

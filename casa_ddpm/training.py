@@ -109,7 +109,7 @@ class Trainer:
             If there is no such network or it is built otherwise.
         """
         trained, settings = checkpoint.load(network)
-        for name in ("widths", "depth", "conditioning", "position"):
+        for name in ("widths", "depth", "conditioning", "position", "memory"):
             want, got = getattr(self.settings, name), getattr(settings, name)
             if want != got:
                 raise ValueError(f"start {network!r} must have {name} {want}, got {got}")

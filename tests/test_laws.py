@@ -48,6 +48,7 @@ def test_published(conditioning):
         ("--conditioning uv", "conditioning must be restored or dirty for the law general, got 'u"),
         ("--law published", "conditioning must be 'dirty' or 'uv', got 'restored'"),
         ("--law published --conditioning uv --position 0", "position must be at least 1, got 0"),
+        ("--law published --conditioning uv --memory -1", "memory must be at least 0, got -1"),
         ("--crop 300", "crop must be at most npix=192, got 300"),
     ],
 )

@@ -1,5 +1,7 @@
 """A network that knows where it is: through a checkpoint, and nowhere else than asked for."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -36,6 +38,26 @@ def test_embedding_round_trip(tmp_path):
     x, condition = torch.randn(2, 1, 16, 16), torch.randn(2, 2, 16, 16)
     arguments = (x, torch.tensor([0.5, 3.0]), condition, torch.zeros(2, 2))
     assert torch.equal(got(*arguments), denoiser(*arguments))
+
+
+def test_memory_round_trip(tmp_path):
+    settings = replace(SETTINGS, memory=5)
+    denoiser = lively(settings)
+    checkpoint.save(tmp_path / "a.safetensors", denoiser, settings)
+    got, read = checkpoint.load(tmp_path / "a.safetensors")
+    assert read == settings
+    assert torch.equal(got.network.memory, denoiser.network.memory)
+
+
+def test_memory_recalls_what_it_holds():
+    """Of orthogonal images it gives back the part of an image that they span."""
+    network = replace(SETTINGS, memory=5).build().network
+    images = torch.linalg.qr(torch.randn(256, 6))[0].T.reshape(6, 1, 16, 16)
+    with torch.no_grad():
+        network.memory.copy_(4 * images[:5, 0])
+    known, unknown = images[1] * 3 - images[4], images[5]
+    got = network.recalled((known + unknown)[None])
+    torch.testing.assert_close(got, known[None], rtol=1e-4, atol=1e-5)
 
 
 def test_output_depends_on_the_place():
