@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 
 from casa_ddpm import published, simulator
 from casa_ddpm.checkpoint import Settings
+from casa_ddpm.diffusion import Denoiser
 from casa_ddpm.normalisation import Normalisation
+from casa_ddpm.placed import PlacedUNet
 from casa_ddpm.pointing import WINDOW
 from casa_ddpm.pool import Kind
 
@@ -30,6 +32,14 @@ class Law:
     fields: Kind
     held_out: Kind
     npix: int
+
+    def prepare(self, denoiser: Denoiser, seed: int) -> None:
+        """Tell a fresh network what it is to know before its training, if anything."""
+        network = denoiser.network
+        if isinstance(network, PlacedUNet) and isinstance(self.fields, published.Settings):
+            # Four times as many pointings as images, of which training fields have none.
+            if number := 4 * self.settings.memory:
+                network.remember(published.noise_images(self.fields, seed, number))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -28,15 +28,15 @@ class PlacedUNet(UNet):
     npix : int
         Side of the images it works on [pixel].
     memory : int
-        Learned images that noise is remembered by. What the condition has in common with them
-        is appended as one more channel: the noise of a pointing is nearly a sum of a few images,
-        which no local network could tell from one another.
+        Images that noise is remembered by, zero until `remember` is told. What the condition
+        has in common with them is appended as one more channel: the noise of a pointing is
+        nearly a sum of them, which a local network can hardly tell from one another.
     """
 
     def __init__(self, widths, depth: int, channels: int, npix: int, memory: int = 0) -> None:
         super().__init__(widths, depth, _CONDITIONS + channels + bool(memory))
         self.position = nn.Parameter(0.1 * torch.randn(1, channels, npix, npix))
-        self.memory = nn.Parameter(0.1 * torch.randn(memory, npix, npix)) if memory else None
+        self.memory = nn.Buffer(torch.zeros(memory, npix, npix)) if memory else None
 
     def forward(self, x, condition, noise, shape):
         """Raw network output, shape (batch, 1, npix, npix); see `UNet`."""
@@ -45,14 +45,18 @@ class PlacedUNet(UNet):
             shown.append(self.recalled(condition[:, 1:2]))
         return super().forward(x, torch.cat(shown, 1), noise, shape)
 
+    def remember(self, images: torch.Tensor) -> None:
+        """Take the first principal components of images (n, npix, npix) as the memory."""
+        assert self.memory is not None
+        components = torch.linalg.svd(images.flatten(1), full_matrices=False)[2]
+        self.memory.copy_(components[: len(self.memory)].view_as(self.memory))
+
     def recalled(self, image: torch.Tensor) -> torch.Tensor:
         """What an image (batch, 1, npix, npix) has in common with the memory, same shape."""
         assert self.memory is not None
         flat = self.memory.flatten(1)
         with torch.autocast(image.device.type, enabled=False):
-            # Orthogonal images of rms 1 / sqrt(npix) make this a projection.
-            parts = image.float().flatten(1) @ flat.T / image.shape[-1]
-            return (parts @ flat).view_as(image)
+            return (image.float().flatten(1) @ flat.T @ flat).view_as(image)
 
 
 class PlacedDenoiser(Denoiser):

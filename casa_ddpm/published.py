@@ -19,7 +19,17 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from casa_ddpm.pointing import BLOCK, CELL, NPIX, PRIMARY_BEAM, RMS, WINDOW, Pointing, block_mean
+from casa_ddpm.pointing import (
+    BLOCK,
+    CELL,
+    NOISE,
+    NPIX,
+    PRIMARY_BEAM,
+    RMS,
+    WINDOW,
+    Pointing,
+    block_mean,
+)
 from casa_ddpm.simulator import STREAMS
 from casa_ddpm.sky import Components, gaussians
 
@@ -174,3 +184,13 @@ def simulate(indices, settings: Settings, seed: int, stream: str, device="cpu") 
     condition = torch.stack([2 * seen / BRIGHTEST - 1, seen / RMS], 1)
     shape = torch.zeros(len(drawn), 2, device=device)
     return Fields(condition, torch.stack(targets), shape, drawn)
+
+
+def noise_images(settings: Settings, seed: int, number: int) -> torch.Tensor:
+    """What the one noise vector leaves at pointings that no field has [RMS], (number, ny, nx)."""
+    images = []
+    for index in range(settings.pointings, settings.pointings + number):
+        # Not kept: each is used once.
+        where = pointing.__wrapped__(seed, "train", index)
+        images.append(where.noise(NOISE, settings.conditioning) / RMS)
+    return torch.stack(images)

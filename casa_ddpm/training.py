@@ -230,6 +230,8 @@ def run(args: argparse.Namespace) -> int:
     law = laws.LAWS[args.law](args)
     plan = replace(plan, crop=min(plan.crop, law.npix))
     trainer = Trainer(law.settings, plan, device)
+    law.prepare(trainer.denoiser, plan.seed)
+    trainer.average.load_state_dict(trainer.denoiser.state_dict())
     if args.resume:
         trainer.resume(Path(args.resume))
     elif args.start:

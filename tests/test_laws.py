@@ -95,6 +95,18 @@ def test_training_and_resuming(tmp_path, monkeypatch):
         training.run(arguments("--out", out, "--resume", out, *words))
 
 
+def test_memory_is_the_noise_of_pointings_that_no_field_has():
+    """It holds most of the noise of any pointing; it is the same when a run is taken up again."""
+    chosen = law(*"--law published --conditioning dirty --memory 4".split())
+    one, two = chosen.settings.build(), chosen.settings.build()
+    for denoiser in (one, two):
+        chosen.prepare(denoiser, 0)
+    assert torch.equal(one.network.memory, two.network.memory)
+    noise = published.pointing(0, "test", 0).noise(pointing.NOISE, "dirty")[None, None]
+    left = noise - one.network.recalled(noise)
+    assert float(left.std()) < 0.2 * float(noise.std())
+
+
 def few_pointings(init):
     """Settings of one pointing: the others take time and are no different."""
 
