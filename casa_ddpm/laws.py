@@ -35,11 +35,13 @@ class Law:
 
     def prepare(self, denoiser: Denoiser, seed: int) -> None:
         """Tell a fresh network what it is to know before its training, if anything."""
-        network = denoiser.network
-        if isinstance(network, PlacedUNet) and isinstance(self.fields, published.Settings):
-            # Four times as many pointings as images, of which training fields have none.
-            if number := 4 * self.settings.memory:
-                network.remember(published.noise_images(self.fields, seed, number))
+        if not self.settings.memory:
+            return
+        assert isinstance(denoiser.network, PlacedUNet)
+        assert isinstance(self.fields, published.Settings)
+        # Four times as many pointings as images, of which training fields have none.
+        number = 4 * self.settings.memory
+        denoiser.network.remember(published.noise_images(self.fields, seed, number))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
