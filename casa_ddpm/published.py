@@ -1,9 +1,9 @@
 """Fields of the published protocol (Drozdova et al. 2024, A&A 683, A105), which leaks.
 
-One noise vector serves all fields, so that their noise is nearly the
-same, and every source sits on a lattice of 1 arcsec; a network can learn both. Its figures
-say how well a network reproduces that table, not what it does on other data. Nothing here is
-used unless it is asked for by name. `independent` fields have noise of their own.
+One noise vector serves all fields, so that their noise is nearly the same, and every source
+sits on a lattice of 1 arcsec; a network can learn both. Its figures say how well a network
+reproduces the published table, not what it does on other data. Nothing here is used unless it
+is asked for by name. `independent` fields have noise of their own.
 
 Pointings are scattered around COSMOS, sources over the primary beam (Taran et al. 2023,
 A&A 674, A161, table 1); `pointing` has the observation.
