@@ -60,10 +60,11 @@ INTRODUCTION = f"""# Published protocol
 **This protocol leaks, and its figures are there only to be compared with the published table.**
 All its fields have one noise vector, so that the noise images of two fields correlate as given
 below, where those of independent observations correlate by 0; and every source is on a lattice of
-1 arcsec. A network learns both. "Independent noise" is the same networks on the same skies,
-each with noise of its own: what is lost there was memory, not skill. The matched filter, which no
-method beats on isolated points at unknown places, finds 37 % of these fluxes at 99 % purity.
-For what a user's data will give see the independent protocol.
+1 arcsec. A network learns both. "Independent noise" is the same networks on the same skies, each
+with noise of its own, for which they were not trained: it shows how much they live on what they
+remember. The matched filter, which no method beats on isolated points at unknown places when the
+noise is not known, finds 37 % of these fluxes at 99 % purity. For what a user's data will give
+see the independent protocol.
 
 Detections are local maxima (photutils) of the images on pixels of 0.1 arcsec, true if within
 {RADIUS} arcsec of a true source, one to one. Thresholds on the peak are those of the highest F1 on
