@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from casa_ddpm.diffusion import Denoiser
 from casa_ddpm.network import UNet
 from casa_ddpm.normalisation import Normalisation
+from casa_ddpm.placed import PlacedDenoiser, PlacedUNet
 
 _NETWORKS = Path(__file__).parent / "networks"
 _FORMAT = "casa_ddpm 2"
@@ -48,7 +49,13 @@ class Settings:
     calibration : dict
         Recalibration of errors and probabilities, fitted on held-out fields.
     history : dict
-        How it was trained: seed, steps, examples, validation figures.
+        How it was trained: law of the fields, seed, steps, validation figures.
+    position, npix : int
+        Channels of a learned image that tells the network where it is, and the side of
+        the only images that it then works on [pixel]; 0: none, all places are alike. For the
+        published protocol alone.
+    memory : int
+        Images by which such a network remembers noise.
     """
 
     widths: tuple[int, ...] = (48, 96, 128)
@@ -64,9 +71,16 @@ class Settings:
     temperature: float = 1.0
     calibration: dict = field(default_factory=dict)
     history: dict = field(default_factory=dict)
+    position: int = 0
+    npix: int = 0
+    memory: int = 0
 
     def build(self) -> Denoiser:
         """A denoiser of these settings with fresh weights."""
+        if self.position:
+            size = (self.position, self.npix, self.memory)
+            placed = PlacedUNet(self.widths, self.depth, *size)
+            return PlacedDenoiser(placed, self.sigma_data, self.normalisation)
         network = UNet(self.widths, self.depth)
         return Denoiser(network, self.sigma_data, self.normalisation)
 

@@ -8,7 +8,10 @@ from dataclasses import dataclass, fields
 import numpy as np
 import torch
 
-from casa_ddpm import simulator
+from casa_ddpm import published, simulator
+
+#: What fields are drawn from, by law.
+Kind = simulator.Settings | published.Settings
 
 
 @dataclass(frozen=True)
@@ -68,9 +71,13 @@ class Examples:
         return cls(*(torch.cat([getattr(p, f.name) for p in parts]) for f in fields(cls)))
 
 
-def draw(indices, kind: simulator.Settings, seed: int, stream: str, device="cpu") -> Examples:
+def draw(indices, kind: Kind, seed: int, stream: str, device="cpu") -> Examples:
     """Simulate fields and keep what training needs."""
-    drawn = simulator.simulate(indices, kind, seed, stream, device)
+    drawn: simulator.Fields | published.Fields
+    if isinstance(kind, published.Settings):
+        drawn = published.simulate(indices, kind, seed, stream, device)
+    else:
+        drawn = simulator.simulate(indices, kind, seed, stream, device)
     return Examples(drawn.condition, drawn.target[:, None], drawn.shape)
 
 
@@ -86,7 +93,7 @@ class Pool:
     With an executor, fields for coming steps are simulated in other processes.
     """
 
-    def __init__(self, plan: Plan, kind: simulator.Settings, step: int, device, executor=None):
+    def __init__(self, plan: Plan, kind: Kind, step: int, device, executor=None):
         self.plan, self.kind, self.device = plan, kind, device
         self.executor: Executor | None = executor
         self.waiting: dict[int, Future] = {}
@@ -119,12 +126,12 @@ class Pool:
             getattr(self.examples, f.name)[slots] = getattr(new, f.name)
 
     def batch(self, step: int) -> Examples:
-        """Random crops of random fields, flipped and turned."""
+        """Random crops of random fields, flipped and turned where their law allows it."""
         rng = np.random.default_rng([self.plan.seed, 7, step])
         index = rng.integers(0, self.plan.pool, self.plan.batch)
         side, crop = self.examples.target.shape[-1], self.plan.crop
         corners = rng.integers(0, side - crop + 1, (self.plan.batch, 2))
-        turns = rng.integers(0, 2, (self.plan.batch, 3))
+        turns = rng.integers(0, 2, (self.plan.batch, 3)) * self.kind.turned
         return Examples.join(
             [self._crop(i, *c, *t) for i, c, t in zip(index, corners, turns, strict=True)]
         )

@@ -24,9 +24,15 @@ def load_network(options: Options):
     Raises
     ------
     ValueError
-        If there is no such network or it was not trained for the conditioning asked.
+        If there is no such network, it was not trained for the conditioning asked or it is
+        one of the published protocol.
     """
     denoiser, settings = checkpoint.load(options.network)
+    if settings.position:
+        raise ValueError(
+            f"network must work anywhere on an image, got {options.network!r}, which has learned "
+            "the places and the noise of the published protocol"
+        )
     if options.conditioning not in ("auto", settings.conditioning):
         raise ValueError(
             f"conditioning must be what network {options.network!r} was trained for, "

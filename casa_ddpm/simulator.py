@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -65,6 +66,9 @@ class Settings:
     arrays: tuple[str, ...] = ()
     most_visibilities: int = 20_000
     peel: bool = True
+
+    #: A field turned by a right angle or flipped is one as likely.
+    turned: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.npix < 16 or self.npix % 2:

@@ -22,7 +22,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from casa_ddpm import checkpoint, simulator
+from casa_ddpm import checkpoint, laws
 from casa_ddpm.diffusion import Denoiser, loss
 from casa_ddpm.pool import Examples, Plan, Pool, draw, progress
 
@@ -95,7 +95,8 @@ class Trainer:
             save_file(named, folder / f"{name}.part", {"step": str(self.step)})
         for name in _STATE:
             (folder / f"{name}.part").replace(folder / f"{name}.safetensors")
-        history = {**asdict(self.plan), "step": self.step, "validation_loss": validation}
+        history = self.settings.history | asdict(self.plan)
+        history |= {"step": self.step, "validation_loss": validation}
         settings = replace(self.settings, history=history)
         checkpoint.save(folder / "network.safetensors", self.average, settings)
 
@@ -108,7 +109,7 @@ class Trainer:
             If there is no such network or it is built otherwise.
         """
         trained, settings = checkpoint.load(network)
-        for name in ("widths", "depth", "conditioning"):
+        for name in ("widths", "depth", "conditioning", "position", "memory"):
             want, got = getattr(self.settings, name), getattr(settings, name)
             if want != got:
                 raise ValueError(f"start {network!r} must have {name} {want}, got {got}")
@@ -197,8 +198,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: torch's choice")
     parser.add_argument("--widths", default="48,96,128", help="channels of the U-Net's levels")
     parser.add_argument("--depth", type=int, default=2, help="residual blocks a level")
-    parser.add_argument("--conditioning", default="restored", choices=["restored", "dirty"])
-    parser.add_argument("--npix", type=int, default=192, help="side of a simulated field")
+    laws.add_arguments(parser)
     for name, default in asdict(Plan()).items():
         parser.add_argument(f"--{name}", type=type(default), default=default, help="see Plan")
 
@@ -209,13 +209,12 @@ def run(args: argparse.Namespace) -> int:
     Raises
     ------
     ValueError
-        If minutes is not positive or out holds another run's network.
+        If minutes is not positive, the law does not allow what is asked or out holds another
+        run's network.
     """
     started = time.monotonic()
     if not args.minutes > 0:
         raise ValueError(f"minutes must be positive, got {args.minutes}")
-    if args.crop > args.npix:
-        raise ValueError(f"crop must be at most npix={args.npix}, got {args.crop}")
     if args.device.startswith("mps"):
         raise ValueError(f"device must be auto, cpu or cuda to train, got {args.device!r}")
     out = Path(args.out)
@@ -228,36 +227,29 @@ def run(args: argparse.Namespace) -> int:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     plan = Plan(**{name: getattr(args, name) for name in asdict(Plan())})
-    widths = tuple(int(w) for w in args.widths.split(","))
-    settings = checkpoint.Settings(
-        widths=widths,
-        depth=args.depth,
-        conditioning=args.conditioning,
-        scale=simulator.SCALE,
-        kernel=simulator.KERNEL,
-        cap=simulator.CAP,
-    )
-    trainer = Trainer(settings, plan, device)
+    law = laws.LAWS[args.law](args)
+    plan = replace(plan, crop=min(plan.crop, law.npix))
+    trainer = Trainer(law.settings, plan, device)
+    law.prepare(trainer.denoiser, plan.seed)
+    trainer.average.load_state_dict(trainer.denoiser.state_dict())
     if args.resume:
         trainer.resume(Path(args.resume))
     elif args.start:
         trainer.start(args.start)
-    kind = simulator.Settings(npix=args.npix, peel=args.conditioning == "restored")
     context = get_context("spawn")
     executor = ProcessPoolExecutor(args.workers, context) if args.workers else None
     try:
-        _loop(trainer, kind, executor, out, started + 60 * args.minutes)
+        _loop(trainer, law, executor, out, started + 60 * args.minutes)
     finally:
         if executor:
             executor.shutdown(cancel_futures=True)
     return 0
 
 
-def _loop(trainer: Trainer, kind: simulator.Settings, executor, out: Path, until: float) -> None:
+def _loop(trainer: Trainer, law: laws.Law, executor, out: Path, until: float) -> None:
     plan = trainer.plan
-    held_out = replace(kind, arrays=simulator.VALIDATION_ARRAYS)
-    examples = draw(range(plan.validation), held_out, plan.seed, "validation", trainer.device)
-    pool = Pool(plan, kind, trainer.step, trainer.device, executor)
+    held_out = draw(range(plan.validation), law.held_out, plan.seed, "validation", trainer.device)
+    pool = Pool(plan, law.fields, trainer.step, trainer.device, executor)
     recent: list[float] = []
     validation = None
     bar = progress(steps(trainer, pool, until), "training", initial=trainer.step, unit="step")
@@ -265,7 +257,7 @@ def _loop(trainer: Trainer, kind: simulator.Settings, executor, out: Path, until
         for value in bar:
             recent.append(value)
             if trainer.step % plan.interval == 0:
-                validation = trainer.validate(examples)
+                validation = trainer.validate(held_out)
                 _record(out / "log.csv", trainer.step, float(np.mean(recent)), validation)
                 recent.clear()
                 trainer.save(out, validation)

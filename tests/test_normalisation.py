@@ -47,7 +47,7 @@ def test_compress_is_linear_in_the_noise_and_logarithmic_above():
 @pytest.mark.parametrize(
     ("values", "text"),
     [
-        (("log", 2.0), "normalisation must be 'root' or 'asinh', got 'log'"),
+        (("log", 2.0), "normalisation must be 'root', 'asinh' or 'published', got 'log'"),
         (("root", 0.0), "gamma must be positive, got 0.0"),
         (("asinh", -1.0), "gamma must be positive, got -1.0"),
         (("root", float("nan")), "gamma must be positive, got nan"),

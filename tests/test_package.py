@@ -25,7 +25,8 @@ WITHOUT_CASA = [m for m in MODULES if m != "casa_ddpm.casa"] + TASKS
 TORCH_ONLY = [
     f"casa_ddpm.{name}"
     for name in (
-        "network diffusion samplers posterior aggregation simulator training checkpoint".split()
+        "network diffusion samplers posterior aggregation simulator training checkpoint "
+        "published pointing laws placed pool".split()
     )
     if f"casa_ddpm.{name}" in MODULES
 ]

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from casa_ddpm import checkpoint, measures
-from casa_ddpm.benchmark import metrics, recorded, rivals, selection
+from casa_ddpm.benchmark import metrics, published, recorded, rivals, selection
 from casa_ddpm.benchmark.protocols import PROTOCOLS
 from casa_ddpm.benchmark.report import Report, write
 from casa_ddpm.benchmark.user import USER, Simulation
@@ -55,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
     parser.add_argument("--workers", type=int, default=0, help="processes; 0: this one alone")
+    published.add_arguments(parser)
     own = parser.add_argument_group("your own simulation, instead of the protocols")
     own.add_argument("--vis", help="MeasurementSet; needs --truth and --cell")
     own.add_argument(
@@ -74,6 +75,8 @@ def run(args: argparse.Namespace) -> int:
     FileExistsError
         If the folder holds something.
     """
+    if published.asked(args):
+        return published.run(args)
     _check(args)
     user, plan, chosen = _user(args), _plan(args), _rivals(args)
     out = Path(args.out)

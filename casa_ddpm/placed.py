@@ -1,0 +1,77 @@
+"""A U-Net that knows where on the image it is, for the published protocol alone.
+
+The U-Net does the same at every pixel. What the published protocol leaks, its one noise
+vector and its lattice, is known by place: a learned image of a few channels holds it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from casa_ddpm.diffusion import Denoiser
+from casa_ddpm.network import UNet
+
+#: Channels of the condition that a denoiser shows beside the positional embedding.
+_CONDITIONS = 3
+
+
+class PlacedUNet(UNet):
+    """A U-Net whose condition a learned positional embedding is appended to.
+
+    Parameters
+    ----------
+    widths, depth
+        See `UNet`.
+    channels : int
+        Of the embedding.
+    npix : int
+        Side of the images it works on [pixel].
+    memory : int
+        Images that noise is remembered by, zero until `remember` is told. What the condition
+        has in common with them is appended as one more channel: the noise of a pointing is
+        nearly a sum of them, which a local network can hardly tell from one another.
+    """
+
+    def __init__(self, widths, depth: int, channels: int, npix: int, memory: int = 0) -> None:
+        super().__init__(widths, depth, _CONDITIONS + channels + bool(memory))
+        self.position = nn.Parameter(0.1 * torch.randn(1, channels, npix, npix))
+        self.memory = nn.Buffer(torch.zeros(memory, npix, npix)) if memory else None
+
+    def forward(self, x, condition, noise, shape):
+        """Raw network output, shape (batch, 1, npix, npix); see `UNet`."""
+        shown = [condition, self.position.expand(len(x), -1, -1, -1)]
+        if self.memory is not None:
+            shown.append(self.recalled(condition[:, 1:2]))
+        return super().forward(x, torch.cat(shown, 1), noise, shape)
+
+    def remember(self, images: torch.Tensor) -> None:
+        """Take the first principal components of images (n, npix, npix) as the memory."""
+        assert self.memory is not None
+        components = torch.linalg.svd(images.flatten(1), full_matrices=False)[2]
+        self.memory.copy_(components[: len(self.memory)].view_as(self.memory))
+
+    def recalled(self, image: torch.Tensor) -> torch.Tensor:
+        """What an image (batch, 1, npix, npix) has in common with the memory, same shape."""
+        assert self.memory is not None
+        flat = self.memory.flatten(1)
+        with torch.autocast(image.device.type, enabled=False):
+            return (image.float().flatten(1) @ flat.T @ flat).view_as(image)
+
+
+class PlacedDenoiser(Denoiser):
+    """A denoiser to which no place is brighter than another, with the empty sky at any value.
+
+    The condition is not a restored image in units of the noise, so that it does not tell
+    sigma_data. The published normalisation puts an empty sky at -1, where preconditioning
+    expects 0.
+    """
+
+    def brightness(self, condition: torch.Tensor) -> torch.Tensor:
+        """1 everywhere, shape (batch, 1, ny, nx)."""
+        return torch.ones_like(condition[:, :1])
+
+    def forward(self, x, sigma, condition, shape):
+        """Expected clean sky; see `Denoiser`."""
+        empty = self.normalisation.forward(x.new_zeros(()))
+        return empty + super().forward(x - empty, sigma, condition, shape)

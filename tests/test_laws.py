@@ -1,0 +1,116 @@
+"""What a network is trained on: by default any sky, the published protocol where asked for."""
+
+import argparse
+
+import pytest
+import torch
+
+from casa_ddpm import checkpoint, laws, pointing, published, simulator, training
+from casa_ddpm.pool import Plan, Pool
+
+
+def arguments(*words):
+    parser = argparse.ArgumentParser()
+    training.add_arguments(parser)
+    tiny = "--device cpu --widths 4,4 --depth 1 --batch 2 --pool 2 --fresh 1 --validation 2"
+    return parser.parse_args(["--minutes", "0.05", *tiny.split(), "--interval", "2", *words])
+
+
+def law(*words):
+    args = arguments("--out", "nowhere", *words)
+    return laws.LAWS[args.law](args)
+
+
+def test_general_by_default():
+    chosen = law()
+    assert isinstance(chosen.fields, simulator.Settings)
+    assert chosen.held_out.arrays == simulator.VALIDATION_ARRAYS
+    assert chosen.settings == checkpoint.Settings(
+        widths=(4, 4), depth=1, history={"law": "general"}
+    )
+
+
+@pytest.mark.parametrize("conditioning", ["dirty", "uv"])
+def test_published(conditioning):
+    words = ("--law", "published", "--conditioning", conditioning, "--gamma", "10")
+    chosen = law(*words, "--position", "3")
+    assert chosen.fields == published.Settings(conditioning)
+    assert chosen.npix == chosen.settings.npix == pointing.WINDOW
+    settings = chosen.settings
+    assert (settings.conditioning, settings.position) == (conditioning, 3)
+    assert (settings.normalisation.kind, settings.normalisation.gamma) == ("published", 10)
+    assert settings.history == {"law": "published"}
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ("--conditioning uv", "conditioning must be restored or dirty for the law general, got 'u"),
+        ("--law published", "conditioning must be 'dirty' or 'uv', got 'restored'"),
+        ("--law published --conditioning uv --position 0", "position must be at least 1, got 0"),
+        ("--law published --conditioning uv --memory -1", "memory must be at least 0, got -1"),
+        ("--crop 300", "crop must be at most npix=192, got 300"),
+    ],
+)
+def test_what_a_law_does_not_allow(words, text):
+    with pytest.raises(ValueError, match=text):
+        law(*words.split())
+
+
+def test_fields_of_the_published_protocol_lie_as_they_are():
+    """A flipped field would have another noise than the one to be learned."""
+    plan = Plan(batch=4, crop=pointing.WINDOW, pool=2, fresh=1)
+    pool = Pool(plan, published.Settings(pointings=1), 0, "cpu")
+    drawn = published.simulate([0, 1], published.Settings(pointings=1), 0, "train")
+    for one in pool.batch(3).condition:
+        assert any(torch.equal(one, other) for other in drawn.condition)
+
+
+def three_steps(trainer, pool, until):
+    """In place of training until a time."""
+    for _ in range(3):
+        yield trainer.train(pool.batch(trainer.step))
+        pool.advance(trainer.step - 1)
+
+
+def test_training_and_resuming(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "steps", three_steps)
+    monkeypatch.setattr(published.Settings, "__init__", few_pointings(published.Settings.__init__))
+    words = ["--law", "published", "--conditioning", "uv", "--position", "2"]
+    out = str(tmp_path / "run")
+    assert training.run(arguments("--out", out, *words)) == 0
+    _, first = checkpoint.load(tmp_path / "run" / "network.safetensors")
+    assert first.conditioning == "uv"
+    assert first.history["law"] == "published"
+    assert first.history["crop"] == pointing.WINDOW
+    assert training.run(arguments("--out", out, "--resume", out, *words)) == 0
+    denoiser, second = checkpoint.load(tmp_path / "run" / "network.safetensors")
+    assert (first.history["step"], second.history["step"]) == (3, 6)
+    assert denoiser.network.position.shape == (1, 2, pointing.WINDOW, pointing.WINDOW)
+    started = training.Trainer(second, Plan(), "cpu")
+    started.start(str(tmp_path / "run" / "network.safetensors"))
+    assert torch.equal(started.denoiser.network.position, denoiser.network.position)
+    words[3] = "dirty"
+    with pytest.raises(ValueError, match="conditioning must be that of the resume folder"):
+        training.run(arguments("--out", out, "--resume", out, *words))
+
+
+def test_memory_is_the_noise_of_pointings_that_no_field_has():
+    """It holds most of the noise of any pointing; it is the same when a run is taken up again."""
+    chosen = law(*"--law published --conditioning dirty --memory 4".split())
+    one, two = chosen.settings.build(), chosen.settings.build()
+    for denoiser in (one, two):
+        chosen.prepare(denoiser, 0)
+    assert torch.equal(one.network.memory, two.network.memory)
+    noise = published.pointing(0, "test", 0).noise(pointing.NOISE, "dirty")[None, None]
+    left = noise - one.network.recalled(noise)
+    assert float(left.std()) < 0.2 * float(noise.std())
+
+
+def few_pointings(init):
+    """Settings of one pointing: the others take time and are no different."""
+
+    def shortened(self, conditioning="dirty", independent=False, pointings=1):
+        init(self, conditioning, independent, pointings)
+
+    return shortened
