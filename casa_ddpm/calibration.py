@@ -9,7 +9,7 @@ from a posterior in closed form, and for what is mixed with others or extended.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ EDGES = (0, 4, 5, 7, 10, 20, 50, np.inf)
 #: Fewest sources of a bin; smaller ones join the next.
 FEWEST = 40
 #: Least probability, and least of the opposite, that is told apart.
-DOUBT = 0.002
+DOUBT = 0.0005
 #: Kinds of sources that are calibrated by themselves.
 KINDS = ("single", "mixed")
 #: Share that a 68 % interval has to hold.
@@ -33,9 +33,9 @@ class Correction:
 
     Parameters
     ----------
-    prob : tuple of three floats
-        Offset, weight of the log-odds of the network's probability and weight of
-        -log(1 + shadow) in the log-odds that a candidate is a source. The weights are not
+    prob : tuple of four floats
+        Offset and weights of the log-odds of the network's probability, of -log(1 + shadow)
+        and of log(S/N) in the log-odds that a candidate is a source. The weights are not
         negative, so that more never means less.
     snr : tuple of float
         S/N at which the factors are known; between them they are interpolated in its
@@ -49,7 +49,7 @@ class Correction:
         If lengths differ, a weight is negative, or a factor is not positive.
     """
 
-    prob: tuple[float, float, float]
+    prob: tuple[float, ...]
     snr: tuple[float, ...]
     flux: tuple[float, ...]
     position: tuple[float, ...]
@@ -62,15 +62,15 @@ class Correction:
                 "snr, flux and position must be of one length, got "
                 f"{len(self.snr)}, {len(self.flux)} and {len(self.position)}"
             )
-        if len(self.prob) != 3 or min(self.prob[1:]) < 0:
-            raise ValueError(f"prob must be an offset and two weights from 0, got {self.prob}")
+        if len(self.prob) != 4 or min(self.prob[1:]) < 0:
+            raise ValueError(f"prob must be an offset and three weights from 0, got {self.prob}")
         for name in ("snr", "flux", "position"):
             if not min(getattr(self, name)) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         if list(self.snr) != sorted(self.snr):
             raise ValueError(f"snr must rise, got {self.snr}")
 
-    def probability(self, prob: np.ndarray, shadow: np.ndarray) -> np.ndarray:
+    def probability(self, prob: np.ndarray, shadow: np.ndarray, snr: np.ndarray) -> np.ndarray:
         """Probability that a candidate is a source.
 
         Parameters
@@ -79,8 +79,10 @@ class Correction:
             What the network says it is.
         shadow : ndarray
             See `shadows`.
+        snr : ndarray
+            S/N of its peak.
         """
-        return special.expit(_features(prob, shadow) @ np.array(self.prob))
+        return special.expit(_features(prob, shadow, snr) @ np.array(self.prob))
 
     def flux_factor(self, snr: np.ndarray) -> np.ndarray:
         """What errors of fluxes are to be multiplied with, at each S/N."""
@@ -143,7 +145,7 @@ class Calibration:
         def each(value) -> np.ndarray:
             return np.where(mixed, value(self.mixed), value(self.single))
 
-        table["prob"] = each(lambda c: c.probability(prob, shadow))
+        table["prob"] = each(lambda c: c.probability(prob, shadow, snr))
         flux = each(lambda c: c.flux_factor(snr))
         table["flux_lo"] = table["flux"] - flux * (table["flux"] - table["flux_lo"])
         table["flux_hi"] = table["flux"] + flux * (table["flux_hi"] - table["flux"])
@@ -192,8 +194,7 @@ def fit(candidates: Mapping[str, np.ndarray]) -> Calibration:
     Parameters
     ----------
     candidates : mapping of arrays, shape (n,)
-        prob, shadow : as for `Correction.probability`.
-        snr : S/N of the peak.
+        prob, shadow, snr : as for `Correction.probability`.
         true : whether it is a source.
         flux : distance of the true flux from the measured one, over the error on that
         side; NaN where the source has no true flux to compare with.
@@ -211,12 +212,13 @@ def fit(candidates: Mapping[str, np.ndarray]) -> Calibration:
     """
     whole = _correction(candidates)
     parts = {"single": ~candidates["mixed"], "mixed": candidates["mixed"]}
-    return Calibration(
-        **{
-            kind: _correction(_part(candidates, part)) if _enough(candidates, part) else whole
-            for kind, part in parts.items()
-        }
-    )
+    found = {
+        kind: _correction(_part(candidates, part)) if _enough(candidates, part) else whole
+        for kind, part in parts.items()
+    }
+    # Some fields that nothing explains wholly hold most of the mixed candidates that are none.
+    # Beside all others they count for what they are.
+    return Calibration(found["single"], replace(found["mixed"], prob=whole.prob))
 
 
 def _part(candidates: Mapping[str, np.ndarray], part: np.ndarray) -> dict[str, np.ndarray]:
@@ -241,7 +243,7 @@ def _correction(candidates: Mapping[str, np.ndarray]) -> Correction:
         snr.append(float(np.median(candidates["snr"][known][part])))
         flux.append(_spread(candidates["flux"][known][part]))
         position.append(_spread(candidates["position"][known][part]))
-    features = _features(candidates["prob"], candidates["shadow"])
+    features = _features(*(candidates[name] for name in ("prob", "shadow", "snr")))
     prob = _logistic(features, candidates["true"])
     return Correction(prob, tuple(snr), tuple(flux), tuple(position))
 
@@ -295,13 +297,14 @@ def _checked(candidates: Mapping[str, np.ndarray]) -> dict[str, list[dict[str, f
     return {"prob": prob, "errors": errors}
 
 
-def _features(prob: np.ndarray, shadow: np.ndarray) -> np.ndarray:
+def _features(prob: np.ndarray, shadow: np.ndarray, snr: np.ndarray) -> np.ndarray:
     # No network is surer than it can have learned.
-    known = np.clip(prob, DOUBT, 1 - DOUBT)
-    return np.stack([np.ones_like(known), special.logit(known), -np.log1p(shadow)], -1)
+    odds = special.logit(np.clip(prob, DOUBT, 1 - DOUBT))
+    bright = np.log(np.maximum(snr, 0.5))
+    return np.stack([np.ones_like(odds), odds, -np.log1p(shadow), bright], -1)
 
 
-def _logistic(features: np.ndarray, true: np.ndarray) -> tuple[float, float, float]:
+def _logistic(features: np.ndarray, true: np.ndarray) -> tuple[float, ...]:
     """Weights of a logistic regression, none but the offset's below 0."""
     sign = np.where(true, 1.0, -1.0)
 
@@ -310,9 +313,9 @@ def _logistic(features: np.ndarray, true: np.ndarray) -> tuple[float, float, flo
         gradient = -(features * (sign * special.expit(-margin))[:, None]).sum(0)
         return float(np.logaddexp(0, -margin).sum()), gradient
 
-    bounds = [(None, None), (0, None), (0, None)]
-    a, b, c = optimize.minimize(loss, np.zeros(3), jac=True, bounds=bounds, method="L-BFGS-B").x
-    return float(a), float(b), float(c)
+    bounds = [(None, None)] + 3 * [(0, None)]
+    found = optimize.minimize(loss, np.zeros(4), jac=True, bounds=bounds, method="L-BFGS-B").x
+    return tuple(float(weight) for weight in found)
 
 
 def _bins(snr: np.ndarray) -> list[np.ndarray]:

@@ -10,8 +10,8 @@ from scipy.special import expit, logit
 
 from casa_ddpm.calibration import DOUBT, FEWEST, Calibration, Correction, check, fit, shadows
 
-PLAIN = Correction((0.5, 1.0, 0.3), (3.0, 10.0), (2.0, 1.0), (1.5, 0.5))
-WIDER = Correction((-0.5, 1.0, 0.3), (3.0, 10.0), (4.0, 2.0), (3.0, 1.0))
+PLAIN = Correction((0.5, 1.0, 0.3, 0.2), (3.0, 10.0), (2.0, 1.0), (1.5, 0.5))
+WIDER = Correction((-0.5, 1.0, 0.3, 0.2), (3.0, 10.0), (4.0, 2.0), (3.0, 1.0))
 BOTH = Calibration(PLAIN, WIDER)
 
 
@@ -65,7 +65,7 @@ def test_fitted_probability_is_the_true_fraction():
     """On candidates that it was not fitted to, in every tenth."""
     found = fit(candidates(20_000)).single
     other = candidates(20_000, seed=1)
-    prob = found.probability(other["prob"], other["shadow"])
+    prob = found.probability(other["prob"], other["shadow"], other["snr"])
     for low in np.arange(0, 1, 0.1):
         part = (prob >= low) & (prob < low + 0.1)
         if part.sum() > 200:
@@ -74,7 +74,7 @@ def test_fitted_probability_is_the_true_fraction():
 
 def test_probability_is_monotone():
     share, shadow = np.meshgrid(np.linspace(0, 1, 21), np.geomspace(0.1, 100, 30), indexing="ij")
-    prob = PLAIN.probability(share, shadow)
+    prob = PLAIN.probability(share, shadow, np.full(share.shape, 5.0))
     assert (np.diff(prob, axis=0) >= 0).all() and (np.diff(prob, axis=1) <= 0).all()
     assert prob.min() >= 0 and prob.max() <= 1
 
@@ -84,7 +84,7 @@ def test_weights_are_never_negative():
     wrong = candidates()
     wrong["true"] = np.random.default_rng(2).random(len(wrong["true"])) < 0.9 - 0.8 * wrong["prob"]
     found = fit(wrong).mixed
-    assert found.prob[1] >= 0 and found.prob[2] >= 0
+    assert min(found.prob[1:]) >= 0
 
 
 def test_apply():
@@ -96,7 +96,7 @@ def test_apply():
     assert found["ra_err"].value == pytest.approx([1.5, 0.5, 0.5])
     assert found["dec_err"].unit == u.arcsec and found["flux"].value.tolist() == [3, 10, 100]
     shadow = 100 / 3 / (1 + 2 * 80**2 / 4**2)
-    expected = expit(0.5 + logit(0.3) - 0.3 * np.log1p(shadow))
+    expected = expit(0.5 + logit(0.3) - 0.3 * np.log1p(shadow) + 0.2 * np.log(3))
     assert found["prob"][0] == pytest.approx(expected)
     assert table["prob"][0] == 0.3  # what was given stays
 
@@ -143,8 +143,8 @@ def test_small_bins_join_the_next():
     ("changes", "text"),
     [
         ({"flux": (1.0,)}, "snr, flux and position must be of one length, got 2, 1 and 2"),
-        ({"prob": (0, -1, 0)}, "prob must be an offset and two weights"),
-        ({"prob": (0, 1)}, "prob must be an offset and two weights"),
+        ({"prob": (0, -1, 0, 0)}, "prob must be an offset and three weights"),
+        ({"prob": (0, 1)}, "prob must be an offset and three weights"),
         ({"position": (1, 0)}, "position must be positive"),
         ({"snr": (10, 3)}, "snr must rise"),
     ],
