@@ -29,6 +29,8 @@ _DEPTH = 5.0
 _TRUST = 0.5
 #: S/N of a point source below which a realisation stays as the network drew it.
 _FAINT = 8.0
+#: Rms of what errors of calibration leave, as a share of the brightest source.
+_ERRORS = 1e-3
 #: Which of a realisation's noise fields is the one that it is fitted with.
 _FIT_NOISE = 2**31
 #: The first of those that its sources are drawn anew with.
@@ -270,7 +272,10 @@ class Scene:
             mean = skies.numpy().mean(0, dtype=float) / sigma
             regions = find_candidates(mean, beam, kernel, minflux / len(skies))
             sites = find_sites(left, likelihood.noise, beam)
-        least, area = minflux * sigma, float(inside.sum())
+        # Beside what is very bright, errors of its calibration pass for sources: which there
+        # are is left to the network.
+        told = _ERRORS * float(shown.max()) < likelihood.noise
+        least, area = minflux * sigma, float(inside.sum() * told)
         return Sweep(regions, shown, likelihood, least, flux_density, beam, kernel, sites, area)
 
     @cached_property

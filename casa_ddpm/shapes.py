@@ -51,6 +51,8 @@ class Fit:
         Density of a flux [noise] of a source of an area [beam^2].
     data : ndarray, shape (ny, nx)
         The likelihood's gradient where there is no source at all.
+    widest : float
+        Greatest FWHM of the source [beam].
     """
 
     def __init__(
@@ -60,9 +62,11 @@ class Fit:
         least: float,
         prior: Callable[[np.ndarray, np.ndarray], np.ndarray],
         data: np.ndarray,
+        widest: float = sky.MAJOR[1],
     ) -> None:
         self.gaussians, self.noise, self.least, self.prior = gaussians, noise, least, prior
         self.data = data
+        self.widest = min(widest, gaussians.widest)
 
     def fluxes(self, shape: Shape, centre: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Fluxes and their density, (n, len(_GRID)), and log evidence, (n,), of n sources.
@@ -152,12 +156,11 @@ def _draw_ellipticity(
 
 def _draw_size(shape: Shape, centre: np.ndarray, fit: Fit, random: np.random.Generator) -> Shape:
     """Draw the size of what is a point or extended, with the prior of both."""
-    widest = min(sky.MAJOR[1], fit.gaussians.widest)
     longest = 1 + float(shape.ellipticity)
     scales, found = _line(
         lambda scale: fit.evidence(replace(shape, extent=_extent(scale)), centre),
         0,
-        float(np.log1p(widest**2 / longest / _TURN)),
+        float(np.log1p(fit.widest**2 / longest / _TURN)),
     )
     major = np.sqrt(_extent(scales) * longest)
     extended = _masses(found) * sky.size_density((major[1:] + major[:-1]) / 2) * np.diff(major)

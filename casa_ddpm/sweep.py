@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from scipy import ndimage, special
 
-from casa_ddpm import presence, shapes
+from casa_ddpm import presence, shapes, sky
 from casa_ddpm.coupling import Box, Coupling, grown
 from casa_ddpm.gaussians import Gaussians, Shape
 from casa_ddpm.likelihood import Likelihood
@@ -195,7 +195,10 @@ class Sweep:
             # Only next to neighbours that are right already can the data tell
             # whether they would rather have what the network drew.
             other = state.network[k] if last else None
-            return self._reshaped(stamp, gradient, other, random)
+            # What no network has seen is looked for among compact sources alone.
+            born = state.network[k] is None
+            widest = presence.SIZES[-1] if born else sky.MAJOR[1]
+            return self._reshaped(stamp, gradient, other, widest, random)
         return self._redrawn(stamp, gradient, random) if k in state.held else stamp
 
     def _is_doubtful(self, state: _State, k: int) -> bool:
@@ -232,12 +235,15 @@ class Sweep:
         stamp: np.ndarray,
         gradient: np.ndarray,
         other: np.ndarray | None,
+        widest: float,
         random: np.random.Generator,
     ) -> np.ndarray:
         """A source drawn as a Gaussian, or another light of it if the data prefer that."""
         empty = self.coupling.without(stamp, gradient)
         _, centre, shape = self.gaussians.measured(stamp)
-        fit = shapes.Fit(self.gaussians, self.likelihood.noise, self.least, self.prior, empty)
+        fit = shapes.Fit(
+            self.gaussians, self.likelihood.noise, self.least, self.prior, empty, widest
+        )
         try:
             drawn = shapes.redraw(shape, centre, fit, random)
             if other is not None:
