@@ -211,29 +211,32 @@ def fit(candidates: Mapping[str, np.ndarray]) -> Calibration:
         If there are too few sources to fit to.
     """
     whole = _correction(candidates)
-    parts = {"single": ~candidates["mixed"], "mixed": candidates["mixed"]}
     found = {
-        kind: _correction(_part(candidates, part)) if _enough(candidates, part) else whole
-        for kind, part in parts.items()
+        kind: _correction(part) if _enough(part) else whole
+        for kind, part in _kinds(candidates).items()
     }
     # Some fields that nothing explains wholly hold most of the mixed candidates that are none.
     # Beside all others they count for what they are.
     return Calibration(found["single"], replace(found["mixed"], prob=whole.prob))
 
 
-def _part(candidates: Mapping[str, np.ndarray], part: np.ndarray) -> dict[str, np.ndarray]:
-    return {name: values[part] for name, values in candidates.items()}
+def _kinds(candidates: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
+    """The candidates of each of KINDS."""
+    parts = zip(KINDS, (~candidates["mixed"], candidates["mixed"]), strict=True)
+    return {
+        kind: {name: values[part] for name, values in candidates.items()} for kind, part in parts
+    }
 
 
-def _enough(candidates: Mapping[str, np.ndarray], part: np.ndarray) -> bool:
-    """Whether a kind has sources enough for a correction of its own."""
-    known, true = np.isfinite(candidates["flux"][part]).sum(), candidates["true"][part]
-    return bool(known >= FEWEST and not true.all())
+def _enough(candidates: Mapping[str, np.ndarray]) -> bool:
+    """Whether these are sources enough for a correction of their own."""
+    known = np.isfinite(candidates["flux"]).sum()
+    return bool(known >= FEWEST and not candidates["true"].all())
 
 
 def _correction(candidates: Mapping[str, np.ndarray]) -> Correction:
     known = np.isfinite(candidates["flux"])
-    if not _enough(candidates, np.ones(len(known), bool)):
+    if not _enough(candidates):
         raise ValueError(
             f"calibration must have at least {FEWEST} sources, and candidates that are none,"
             f" got {int(known.sum())} and {int((~candidates['true']).sum())}"
@@ -264,10 +267,7 @@ def check(candidates: Mapping[str, np.ndarray]) -> dict[str, dict[str, list[dict
         each bin of S/N the sources, the shares of fluxes and of positions within their
         68 % intervals, and of fluxes within twice that.
     """
-    return {
-        "single": _checked(_part(candidates, ~candidates["mixed"])),
-        "mixed": _checked(_part(candidates, candidates["mixed"])),
-    }
+    return {kind: _checked(part) for kind, part in _kinds(candidates).items()}
 
 
 def _checked(candidates: Mapping[str, np.ndarray]) -> dict[str, list[dict[str, float]]]:

@@ -267,14 +267,14 @@ class Scene:
         # What the peel has left of sidelobes passed for noise; the realisations know better.
         left = np.where(inside, (shown - likelihood.predict(skies.mean(0))).numpy(), 0)
         likelihood.noise = min(sigma, noise.rms(left, inside))
+        # Beside what is very bright, errors of its calibration pass for sources: which there
+        # are is left to the network.
+        told = _ERRORS * float(shown.max()) < likelihood.noise
         sites = None
         if regions is None:
             mean = skies.numpy().mean(0, dtype=float) / sigma
             regions = find_candidates(mean, beam, kernel, minflux / len(skies))
-            sites = find_sites(left, likelihood.noise, beam)
-        # Beside what is very bright, errors of its calibration pass for sources: which there
-        # are is left to the network.
-        told = _ERRORS * float(shown.max()) < likelihood.noise
+            sites = find_sites(left, likelihood.noise, beam) if told else None
         least, area = minflux * sigma, float(inside.sum() * told)
         return Sweep(regions, shown, likelihood, least, flux_density, beam, kernel, sites, area)
 

@@ -138,7 +138,8 @@ class Sweep:
         """
         state = self._state(sky)
         for turn, noise in enumerate(white):
-            state.gradient = self._gradient(state.sky)
+            if turn:
+                state.gradient = self._gradient(state.sky)
             for k, place in enumerate(self.places):
                 random = np.random.default_rng(noise[tuple(place)].view(np.uint32))
                 self._set(state, k, self._drawn(state, k, random, turn == len(white) - 1))

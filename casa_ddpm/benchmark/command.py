@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from casa_ddpm import checkpoint, measures
+from casa_ddpm import checkpoint, folders, measures
 from casa_ddpm.benchmark import metrics, published, recorded, rivals, selection
 from casa_ddpm.benchmark.protocols import PROTOCOLS
 from casa_ddpm.benchmark.report import Report, write
@@ -79,18 +79,16 @@ def run(args: argparse.Namespace) -> int:
         return published.run(args)
     _check(args)
     user, plan, chosen = _user(args), _plan(args), _rivals(args)
-    out = Path(args.out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise FileExistsError(f"out {args.out!r} is not empty and is not overwritten")
+    out = folders.new(args.out)
     _, settings = checkpoint.load(args.network)
+    sampling = Sampling(nsamples=args.nsamples, device=args.device)
+    options = Options(network=args.network, nmajor=args.nmajor, sampling=sampling)
     if args.select:
-        return _select(args, plan, settings, out)
+        return _select(args, plan, options, settings, out)
     missing = {rival.name: why for rival in chosen if (why := rival.missing())}
     # The arguments are there without what reconstructs and draws, which takes long to import.
     from casa_ddpm.benchmark import campaign, gallery, plots
 
-    sampling = Sampling(nsamples=args.nsamples, device=args.device)
-    options = Options(network=args.network, nmajor=args.nmajor, sampling=sampling)
     names = tuple(rival.name for rival in chosen if rival.name not in missing)
     with tempfile.TemporaryDirectory(prefix="ddpmclean-gallery-") as kept:
         truth, found, images = campaign.measure(
@@ -114,12 +112,10 @@ def run(args: argparse.Namespace) -> int:
     return recorded.watch(args.network, figures) if args.quick else 0
 
 
-def _select(args: argparse.Namespace, plan, settings: checkpoint.Settings, out: Path) -> int:
+def _select(args, plan, options: Options, settings: checkpoint.Settings, out: Path) -> int:
     """Measure what realisations, steps and aggregate give; returns 0."""
     from casa_ddpm.benchmark import selection_page
 
-    sampling = Sampling(nsamples=args.nsamples, device=args.device)
-    options = Options(network=args.network, nmajor=args.nmajor, sampling=sampling)
     found = selection.measure(tuple(plan), options, args.seed, args.npix, args.workers)
     selection_page.write(out, found, _account(args, plan, settings))
     print(f"{len(plan)} fields; the page is {out / selection_page.PAGE}")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 
 from astropy import units as u
 
+from casa_ddpm import folders
 from casa_ddpm.dirty import Beam
 
 PAGE, FIGURES, SOURCES = "comparison.md", "comparison.json", "sources.ecsv"
@@ -49,9 +49,7 @@ def run(args: argparse.Namespace) -> int:
         If the folder holds something.
     """
     beam = _check(args)
-    out = None if args.out is None else Path(args.out)
-    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise FileExistsError(f"out {args.out!r} is not empty and is not overwritten")
+    out = None if args.out is None else folders.new(args.out)
     # The arguments are there without what reads and draws, which takes long to import.
     from casa_ddpm.benchmark import truth
     from casa_ddpm.compare import comparison, page, plot, products

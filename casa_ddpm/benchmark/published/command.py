@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
-from casa_ddpm import checkpoint, workers
+from casa_ddpm import checkpoint, folders, workers
 from casa_ddpm.posterior import Sampling
 
 NAME = "published"
@@ -65,9 +64,7 @@ def run(args: argparse.Namespace) -> int:
         if getattr(args, name) < least:
             raise ValueError(f"{name} must be at least {least}, got {getattr(args, name)}")
     networks = chosen(args.networks)
-    out = Path(args.out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise FileExistsError(f"out {args.out!r} is not empty and is not overwritten")
+    out = folders.new(args.out)
     # What finds sources and compares images takes long to import.
     from casa_ddpm.benchmark.published import figures, measurement, page
     from casa_ddpm.pool import progress
