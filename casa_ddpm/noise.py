@@ -8,6 +8,11 @@ import numpy as np
 
 #: Standard deviation of a Gaussian over its median absolute deviation.
 _MAD = 1.482602218505602
+#: Rings of the uv plane in which noise is looked for.
+_RINGS = 4
+#: Times the noise of the rings without from which on a ring holds sky. Uniform weighting and
+#: tapers make the noise of rings differ as well, but by less.
+_EXCESS = 1.3
 
 
 def rms(image: np.ndarray, valid: np.ndarray | None = None, clip: float = 3.5) -> float:
@@ -46,6 +51,60 @@ def rms(image: np.ndarray, valid: np.ndarray | None = None, clip: float = 3.5) -
     if not sigma > 0:
         raise ValueError("image must have noise, got pixels that are all equal")
     return float(sigma)
+
+
+def thermal(residual: np.ndarray, psf: np.ndarray, valid: np.ndarray | None = None) -> float:
+    """Standard deviation of the noise where sky that no model explains may fill the image.
+
+    Clipping cannot tell such a sky from noise. But it is large, and on the long baselines
+    there is little of it: the uv plane is cut into rings of equal weight, and from the
+    outermost inwards rings are taken together as long as they agree.
+
+    Parameters
+    ----------
+    residual : ndarray, shape (ny, nx)
+    psf : ndarray, shape (ny, nx)
+        Centred on pixel (ny//2, nx//2); says how much noise a ring has to have.
+    valid : ndarray of bool, shape (ny, nx), optional
+        As for `rms`, and so is the result: where all rings agree they are the same.
+
+    Raises
+    ------
+    ValueError
+        As `rms`.
+    """
+    whole = rms(residual, valid)
+    good = np.isfinite(residual) & (residual != 0)
+    good = good if valid is None else good & valid
+    spectrum = np.fft.rfft2(np.where(good, residual, 0))
+    weight = _mirrored(np.fft.rfft2(np.fft.ifftshift(psf)).real, residual.shape[1])
+    weight = weight / weight.sum()
+    power, share = 0.0, 0.0
+    for ring in _rings(weight, residual.shape)[::-1]:
+        part = weight[ring].sum()
+        noise = rms(np.fft.irfft2(spectrum * ring, s=residual.shape), good) / np.sqrt(part)
+        if share and noise > _EXCESS * np.sqrt(power / share):
+            return min(whole, float(np.sqrt(power / share)))
+        power, share = power + part * noise**2, share + part
+    return whole
+
+
+def _mirrored(half: np.ndarray, nx: int) -> np.ndarray:
+    """What rfft2 keeps, counted as often as it stands for a part of the whole plane."""
+    twice = half.copy()
+    twice[:, 1 : (nx + 1) // 2] *= 2
+    return twice
+
+
+def _rings(weight: np.ndarray, shape: tuple[int, ...]) -> list[np.ndarray]:
+    """Masks of rings about the uv plane's centre that share the weight, from the inmost."""
+    radius = np.hypot(np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1]))
+    order = np.argsort(radius, axis=None)
+    # A PSF that ends with the image has a transform that ripples about its own.
+    inside = np.maximum.accumulate(np.cumsum(weight.ravel()[order]))
+    edges = [radius.ravel()[order][np.searchsorted(inside, k / _RINGS)] for k in range(1, _RINGS)]
+    bounds = zip([0.0, *edges], [*edges, np.inf], strict=True)
+    return [(radius >= low) & (radius < high) for low, high in bounds]
 
 
 def _loss(clip: float) -> float:

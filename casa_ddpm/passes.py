@@ -217,7 +217,7 @@ def _state(model: np.ndarray, residual: np.ndarray, scene: Scene) -> dict[str, f
         "peaknomask": float(np.abs(residual[scene.valid]).max(initial=0)),
         "rms": float(residual[scene.valid].std()),
         # Before the first pass sidelobes can pass for noise; what is left tells.
-        "left": noise.rms(residual, scene.valid),
+        "left": scene.noise(residual),
         "modelflux": float(model.sum()),
     }
 
@@ -244,9 +244,10 @@ def _finished(cycles: list[dict], options: Options, scene: Scene) -> str:
 
 
 def _result(best: _Pass, scene: Scene, options: Options, cycles, stop: str) -> Reconstruction:
-    sigma = noise.rms(best.residual, scene.valid)
     samples = scene.native(best.skies)
     shown = scene.shown(best.model, best.residual)
+    sigma = scene.least_noise(best.residual, best.skies, shown)
+    left = noise.rms(best.residual, scene.valid)
     return Reconstruction(
         model=best.model,
         std=aggregation.std(torch.from_numpy(samples)).numpy(),
@@ -254,7 +255,7 @@ def _result(best: _Pass, scene: Scene, options: Options, cycles, stop: str) -> R
         residual=best.residual,
         restored=scene.restore(best.model) + best.residual,
         samples=samples if options.samples else samples[:0],
-        sources=scene.sources(best.skies, shown, sigma, options.minflux),
+        sources=scene.sources(best.skies, shown, sigma, left, options.minflux),
         noise=sigma,
         cycles=cycles,
         stop=stop,

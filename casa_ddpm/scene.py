@@ -252,31 +252,61 @@ class Scene:
         seed : tuple of int
             Of the run, the plane and the cycle.
         """
-        sweep = self._sweep(skies, shown, sigma, minflux)
+        mean = skies.numpy().mean(0, dtype=float) / sigma
+        regions = find_candidates(mean, *self._widths(), minflux / len(skies))
+        sweep = self._sweep(skies, shown, sigma, minflux * sigma, regions, sites=True)
         for k, sky in enumerate(skies.numpy()):
             parts = range(_SWEEP_NOISE, _SWEEP_NOISE + ROUNDS)
             white = np.stack([noise_field(seed, k, sky.shape, part)[0].numpy() for part in parts])
             skies[k] = torch.from_numpy(sweep.redraw(sky, white))
         return skies
 
-    def _sweep(self, skies, shown, sigma: float, minflux: float, regions=None) -> Sweep:
-        """A sweep over regions, or over the sources of realisations and what they have missed."""
+    def _widths(self) -> tuple[float, float]:
+        """FWHM of the clean beam, and of a point in a realisation [canonical pixel]."""
         beam = self.dirty.beam.fwhm / self.dirty.cell * self.frame.zoom()
-        kernel = self.settings.kernel * self.settings.scale
-        likelihood, inside = self._likelihood(sigma), self.inside.numpy() > 0
+        return beam, self.settings.kernel * self.settings.scale
+
+    def _sweep(
+        self, skies, shown, most: float, least: float, regions: np.ndarray, sites: bool = False
+    ) -> Sweep:
+        """A sweep over the regions of sources, and over sites of what realisations have missed.
+
+        `most` is the most that the noise can be, `least` the least flux of a source.
+        """
+        beam, kernel = self._widths()
+        likelihood, inside = self._likelihood(most), self.inside.numpy() > 0
         # What the peel has left of sidelobes passed for noise; the realisations know better.
-        left = np.where(inside, (shown - likelihood.predict(skies.mean(0))).numpy(), 0)
-        likelihood.noise = min(sigma, noise.rms(left, inside))
+        left = self._left(skies, shown)
+        likelihood.noise = min(most, noise.rms(left, inside))
         # Beside what is very bright, errors of its calibration pass for sources: which there
         # are is left to the network.
         told = _ERRORS * float(shown.max()) < likelihood.noise
-        sites = None
-        if regions is None:
-            mean = skies.numpy().mean(0, dtype=float) / sigma
-            regions = find_candidates(mean, beam, kernel, minflux / len(skies))
-            sites = find_sites(left, likelihood.noise, beam) if told else None
-        least, area = minflux * sigma, float(inside.sum() * told)
-        return Sweep(regions, shown, likelihood, least, flux_density, beam, kernel, sites, area)
+        missed = find_sites(left, likelihood.noise, beam) if told and sites else None
+        area = float(inside.sum() * told)
+        return Sweep(regions, shown, likelihood, least, flux_density, beam, kernel, missed, area)
+
+    def _left(self, skies: torch.Tensor, shown: torch.Tensor) -> np.ndarray:
+        """What the mean of realisations leaves of the data, on canonical pixels [Jy/beam]."""
+        predicted = self._likelihood(1.0).predict(skies.mean(0))
+        return np.where(self.inside.numpy() > 0, (shown - predicted).numpy(), 0)
+
+    def noise(self, residual: np.ndarray) -> float:
+        """Of a residual [Jy/beam], however full of sky it still is."""
+        return noise.thermal(residual, self.dirty.psf, self.valid)
+
+    def least_noise(self, residual: np.ndarray, skies: torch.Tensor, shown: torch.Tensor) -> float:
+        """Noise of what is left by the model, or by realisations, which hold fainter sources.
+
+        Parameters
+        ----------
+        residual : ndarray, shape (ny, nx)
+            Of the model [Jy/beam].
+        skies, shown
+            See `sweep`.
+        """
+        left, inside = self._left(skies, shown), self.inside.numpy() > 0
+        other = noise.thermal(left, self._canonical_psf.numpy(), inside)
+        return min(self.noise(residual), other)
 
     @cached_property
     def _canonical_psf(self) -> torch.Tensor:
@@ -325,7 +355,7 @@ class Scene:
         return aggregation.probability(torch.from_numpy(samples), self.beam_area, least).numpy()
 
     def sources(
-        self, skies: torch.Tensor, shown: torch.Tensor, sigma: float, minflux: float
+        self, skies: torch.Tensor, shown: torch.Tensor, sigma: float, left: float, minflux: float
     ) -> QTable:
         """Sources of the realisations, with positions in the image's own pixels.
 
@@ -333,13 +363,15 @@ class Scene:
         ----------
         skies, shown, sigma, minflux
             See `sweep`.
+        left : float
+            Rms of what is left of the data, which may be more than noise [Jy/beam].
         """
         frame, beam = self.frame, self.dirty.beam
         cell = self.dirty.cell / frame.zoom()
         kernel = self.settings.kernel * beam.fwhm
 
         def chances(regions: np.ndarray) -> np.ndarray:
-            sweep = self._sweep(skies, shown, sigma, minflux, regions)
+            sweep = self._sweep(skies, shown, left, minflux * sigma, regions)
             return np.mean([sweep.chances(sky) for sky in skies.numpy()], axis=0)
 
         table = find_sources(skies.numpy(), cell, beam, kernel, sigma, minflux, chances)

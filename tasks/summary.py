@@ -85,6 +85,7 @@ def account(
     options: Options,
     settings: Settings,
     table: QTable,
+    thermal: float,
     name: str,
     seconds: dict[str, float],
 ) -> dict[str, Any]:
@@ -99,6 +100,8 @@ def account(
         Of the options' network.
     table : QTable
         The sources of the component list.
+    thermal : float
+        Noise that the visibilities make [Jy/beam]; NaN where it is not known.
     name : str
         Prefix of the products.
     seconds : dict
@@ -118,6 +121,7 @@ def account(
         "seed": options.sampling.seed,
         "seconds": seconds,
         "noise": noise[0] if whole else np.array(noise),
+        "thermalnoise": thermal,
         "cycles": cycles[0] if whole else cycles,
         "sources": len(table),
         "candidates": sum(len(one.sources) for one in found if one is not None),

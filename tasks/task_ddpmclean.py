@@ -21,6 +21,8 @@ from . import products, summary
 
 #: Major cycles when nmajor=-1 sets no limit: more have never helped.
 _MOST_CYCLES = 10
+#: Times the thermal noise from which on the noise of an image is more than that.
+_LIMITED = 1.5
 
 
 def ddpmclean(**parameters: Any) -> dict[str, Any]:
@@ -70,6 +72,8 @@ def _run(
         nothing_done = imager.summary()
         journal.replace(*_restored(parameters))
         _restore(imager, parameters, clock)
+        with clock("thermal"):
+            thermal = imager.thermal_noise() if found else np.nan
         if found or not parameters["calcres"]:
             imager.save_model()
     if not found:
@@ -77,14 +81,28 @@ def _run(
         return nothing_done | {"ddpm": {"imagename": name, "seconds": clock.seconds}}
     with clock("write"):
         journal.replace(*products.SUFFIXES)
-        table = products.write(casa, name, planes, found, parameters)
+        table = products.write(casa, name, planes, found, parameters, thermal)
         casa.write_history(name, casa.products(name), "ddpmclean", parameters)
+    _tell_noise(casa.log, found[0], thermal)
     casa.log(f"{len(table)} sources with probability of at least {parameters['minprob']}")
     return (
         nothing_done
         | summary.of_cycles(found, cycle.calls, options, parameters)
-        | {"ddpm": summary.account(found, options, settings, table, name, clock.seconds)}
+        | {"ddpm": summary.account(found, options, settings, table, thermal, name, clock.seconds)}
     )
+
+
+def _tell_noise(log: Callable[..., None], found: Reconstruction | None, thermal: float) -> None:
+    """Say what limits an image, where the visibilities tell."""
+    if found is None or not np.isfinite(thermal):
+        return
+    text = f"noise {found.noise:.4g} Jy/beam, thermal noise of the visibilities {thermal:.4g}"
+    if found.noise > _LIMITED * thermal:
+        log(
+            f"{text}: calibration, confusion or sky that no model explains limits the image", "WARN"
+        )
+    else:
+        log(text)
 
 
 class _Clock:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from casa_ddpm.noise import rms
+from casa_ddpm.noise import rms, thermal
 
 
 def field(seed, sources=0, brightness=100.0, npix=512):
@@ -68,3 +68,71 @@ def test_blanked_pixels_are_no_noise():
     image = field(0)
     image[: len(image) * 2 // 3] = 0
     assert rms(image) == pytest.approx(1, rel=0.02)
+
+
+def plane(npix=128, reach=0.14):
+    """Weights of a uv plane: visibilities that thin out along the radius, shape (npix, npix)."""
+    rng = np.random.default_rng(3)
+    cells = np.rint(rng.normal(scale=reach * npix, size=(20_000, 2))).astype(int)
+    weight = np.zeros((npix, npix))
+    np.add.at(weight, tuple(np.concatenate([cells, -cells]).T % npix), 1)
+    return weight
+
+
+def seen(weight):
+    """Its PSF, centred."""
+    psf = np.fft.fftshift(np.fft.ifft2(weight).real)
+    return psf / psf.max()
+
+
+def observed_noise(weight, seed):
+    """Noise of unit rms of visibilities with these weights in the image."""
+    white = np.fft.fft2(np.random.default_rng(seed).normal(size=weight.shape))
+    noise = np.fft.ifft2(white * np.sqrt(weight)).real
+    return noise * np.sqrt(weight.size / weight.sum())
+
+
+def diffuse(weight, brightness):
+    """Clouds all over the image, as the array sees them, of that rms."""
+    rng = np.random.default_rng(5)
+    sky = gaussian_filter(rng.normal(size=weight.shape), 6, mode="wrap")
+    image = np.fft.ifft2(np.fft.fft2(sky) * weight).real
+    return brightness * image / image.std()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_thermal_noise_is_the_rms_where_there_is_no_sky(seed):
+    weight = plane()
+    noise = observed_noise(weight, seed)
+    assert thermal(noise, seen(weight)) == rms(noise) == pytest.approx(1, rel=0.05)
+
+
+@pytest.mark.parametrize("brightness", [2.0, 5.0, 30.0])
+def test_thermal_noise_below_a_diffuse_sky_that_fills_the_image(brightness):
+    weight = plane()
+    image = observed_noise(weight, 0) + diffuse(weight, brightness)
+    assert rms(image) > 0.9 * brightness
+    assert thermal(image, seen(weight)) == pytest.approx(1, rel=0.15)
+
+
+def test_thermal_noise_of_tapered_and_of_uniform_weights():
+    density = plane()
+    radius = np.hypot(*np.meshgrid(np.fft.fftfreq(128), np.fft.fftfreq(128)))
+    taper = np.exp(-((radius / 0.25) ** 2))
+    for imaging in (taper, 1 / np.maximum(density, 1)):
+        # The PSF has the weights, the noise's power their squares.
+        noise = observed_noise(density * imaging**2, 1)
+        assert thermal(noise, seen(density * imaging)) == pytest.approx(rms(noise), rel=1e-9)
+
+
+def test_thermal_noise_of_valid_pixels():
+    weight = plane()
+    noise = observed_noise(weight, 0)
+    valid = np.hypot(*np.mgrid[-64:64, -64:64]) < 50
+    blanked = np.where(valid, noise, np.nan)
+    assert thermal(blanked, seen(weight), valid) == pytest.approx(rms(noise, valid), rel=1e-9)
+
+
+def test_thermal_noise_needs_noise():
+    with pytest.raises(ValueError, match="image must have noise"):
+        thermal(np.zeros((16, 16)), np.eye(16))

@@ -36,6 +36,7 @@ from casa_ddpm.casa.parameters import (
 )
 from casa_ddpm.casa.quantities import check_quantities
 from casa_ddpm.casa.regions import check_regions, why_empty
+from casa_ddpm.casa.thermal import scatter
 from casa_ddpm.casa.visibilities import check_data, falls_back, most_fields
 from casa_ddpm.dirty import DirtyImage
 
@@ -244,6 +245,22 @@ class VisibilityImager:
                 f"{why_empty(given)}"
             )
         return mask
+
+    def thermal_noise(self) -> float:
+        """Noise of the image as the scatter of the visibilities makes it [Jy/beam].
+
+        Returns
+        -------
+        float
+            NaN for a cube, a mosaic or a Stokes parameter other than I, and where no baseline
+            has two integrations in a row.
+        """
+        p = self.parameters
+        plain = p["gridder"] in ("standard", "gridft", "wproject", "wprojectft")
+        if not plain or p["specmode"] != "mfs" or p["stokes"] != "I" or p["parallel"]:
+            return float("nan")
+        # What visibilities of these imaging weights make of a noise of 1 Jy at weight 1.
+        return scatter(p) * self._open().calcVisAppSens()["effSens"]
 
     def summary(self) -> dict:
         """The dict that tclean returns for niter=0, with what the residual on disk holds."""

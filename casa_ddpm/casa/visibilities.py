@@ -46,10 +46,21 @@ def check_data(parameters: dict) -> None:
         raise ValueError(f"vis must name a MeasurementSet, got {parameters['vis']!r}")
     for path in paths:
         _check_measurement_set(path, parameters["datacolumn"])
-    selections = [_selection(parameters, n, len(paths)) for n in range(len(paths))]
-    unflagged = [_has_data(path, chosen) for path, chosen in zip(paths, selections, strict=True)]
+    unflagged = [_has_data(path, chosen) for path, chosen in selections(parameters)]
     if not any(unflagged):
         raise ValueError(f"vis={parameters['vis']!r} must hold data that are not all flagged")
+
+
+def selections(parameters: dict) -> list[tuple[str, dict[str, str]]]:
+    """Each MeasurementSet with the selection parameters, not empty, that hold for it.
+
+    Raises
+    ------
+    ValueError
+        If a selection parameter is a list of another length than `vis`.
+    """
+    paths = parameters["vis"] if isinstance(parameters["vis"], list) else [parameters["vis"]]
+    return [(path, _selection(parameters, n, len(paths))) for n, path in enumerate(paths)]
 
 
 def most_fields(parameters: dict) -> int:
@@ -57,7 +68,7 @@ def most_fields(parameters: dict) -> int:
     paths = parameters["vis"] if isinstance(parameters["vis"], list) else [parameters["vis"]]
     numbers = []
     for path in paths:
-        with _table(f"{path}/FIELD") as fields:
+        with table_of(f"{path}/FIELD") as fields:
             numbers.append(int(fields.nrows()))
     return max(numbers)
 
@@ -102,7 +113,7 @@ def _selection(parameters: dict, number: int, total: int) -> dict[str, str]:
 
 def _has_data(path: str, chosen: dict[str, str]) -> bool:
     """Whether the selection, which must not be empty, holds an unflagged visibility."""
-    with _selected(path, chosen) as tool:
+    with open_selected(path, chosen) as tool:
         if tool.nrow(selected=True) == 0:
             raise ValueError(f"vis={path!r} must hold visibilities, it has no rows")
         channels = tool.msselectedindices()["channel"] if "spw" in chosen else np.empty((0, 4), int)
@@ -110,7 +121,7 @@ def _has_data(path: str, chosen: dict[str, str]) -> bool:
 
 
 @contextmanager
-def _selected(path: str, chosen: dict[str, str]) -> Iterator[ms]:
+def open_selected(path: str, chosen: dict[str, str]) -> Iterator[ms]:
     """CASA's ms tool on what is selected of a MeasurementSet."""
     tool = ms()
     try:
@@ -144,14 +155,14 @@ def _flags(path: str, chosen: dict[str, str], channels: np.ndarray) -> Iterator[
     channels : ndarray, shape (n, 4)
         Selected spectral window, first and last channel, step; none means all.
     """
-    with _table(f"{path}/DATA_DESCRIPTION") as description:
+    with table_of(f"{path}/DATA_DESCRIPTION") as description:
         windows = description.getcol("SPECTRAL_WINDOW_ID")
     for identifier, window in enumerate(windows):
         ranges = [slice(a, b + 1, step) for w, a, b, step in channels if w == window]
         if len(channels) and not ranges:
             continue
         # Selected anew each time: the tool narrows what it has selected before.
-        with _selected(path, chosen) as tool:
+        with open_selected(path, chosen) as tool:
             if not tool.selectinit(identifier):
                 continue
             tool.iterinit(maxrows=CHUNK, adddefaultsortcolumns=False)
@@ -165,7 +176,8 @@ def _flags(path: str, chosen: dict[str, str], channels: np.ndarray) -> Iterator[
 
 
 @contextmanager
-def _table(path: str) -> Iterator[table]:
+def table_of(path: str) -> Iterator[table]:
+    """CASA's table tool on a table that is only read."""
     tool = table()
     try:
         tool.open(path)
@@ -175,7 +187,7 @@ def _table(path: str) -> Iterator[table]:
 
 
 def _columns(path: str) -> set[str]:
-    with _table(path) as tool:
+    with table_of(path) as tool:
         return set(tool.colnames())
 
 
