@@ -62,6 +62,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason="casatasks is not installed"))
 
 
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A current folder with what looks like a MeasurementSet, images and another table."""
+    for name, kind in (("a.ms", "Measurement Set"), ("b.ms", "Measurement Set"), ("t", "Image")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "table.dat").touch()
+        (tmp_path / name / "table.info").write_text(f"Type = {kind}\nSubType =\n")
+    for name in ("dirty.fits", "psf.fits", "file"):
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
 def pixels(path):
     """An image's pixels, in its own axes, as CASA sees them."""
     from casatools import image
