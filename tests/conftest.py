@@ -110,6 +110,14 @@ def line_ms(tmp_path_factory: pytest.TempPathFactory) -> SmallMS:
     return simulate(path, SOURCES, seed=20240302, windows=2, channels=8, width="50MHz")
 
 
+@pytest.fixture(scope="session")
+def observatory(tmp_path_factory: pytest.TempPathFactory):
+    """The benchmark's, for images of 64 pixels."""
+    from casa_ddpm.benchmark.observatory import Observatory
+
+    return Observatory(tmp_path_factory.mktemp("observatory"), 64)
+
+
 def simulate(
     path: Path,
     sources: tuple[tuple[float, float, float], ...],
