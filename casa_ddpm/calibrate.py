@@ -16,7 +16,7 @@ from casa_ddpm import calibration, checkpoint, fields, matching, simulator, work
 from casa_ddpm.dirty import FWHM, DirtyImage
 from casa_ddpm.matching import PART, RADIUS
 from casa_ddpm.posterior import Sampling
-from casa_ddpm.reconstruction import Options, Reconstruction, reconstruct
+from casa_ddpm.reconstruction import Options, Reconstruction, load_network, reconstruct
 from casa_ddpm.sky import Components, render
 
 #: Simulated noise [Jy/beam] and beam [arcsec].
@@ -131,7 +131,7 @@ def run(args: argparse.Namespace) -> int:
     Raises
     ------
     ValueError
-        If the network is unknown or a number is wrong.
+        If the network is unknown or of the published protocol, or a number is wrong.
     FileExistsError
         If the file exists.
     """
@@ -139,7 +139,7 @@ def run(args: argparse.Namespace) -> int:
     if out.exists():
         raise FileExistsError(f"out {args.out!r} exists and is not overwritten")
     temperatures = [float(t) for t in args.temperatures.split(",")]
-    denoiser, settings = checkpoint.load(args.network)
+    denoiser, settings = load_network(Options(network=args.network))
     settings = replace(settings, calibration={})
 
     def tried(new: checkpoint.Settings, first: int, number: int) -> tuple[float, dict]:

@@ -83,7 +83,7 @@ def run(out: str = "demo", seed: int = 1) -> int:
         raise FileExistsError(f"out must be a new or empty folder, got {out!r}")
     folder.mkdir(parents=True, exist_ok=True)
     from casa_ddpm import casa, ddpmclean
-    from casa_ddpm.casa import simulation
+    from casa_ddpm.casa import clean, simulation
 
     truth = sky(seed)
     casa.write_components(str(folder / "sky.cl"), truth)
@@ -95,9 +95,8 @@ def run(out: str = "demo", seed: int = 1) -> int:
     done = ddpmclean(vis=str(vis), imagename=str(folder / "ddpmclean"), seed=seed, **IMAGING)
     noise = done["ddpm"]["noise"]
     print("tclean ...")
-    simulation.clean(
-        vis=str(vis), imagename=str(folder / "tclean"), niter=5000, nsigma=3.0, **IMAGING
-    )
+    clean.dirty(str(vis), str(folder / "tclean"), IMAGING)
+    clean.clean(str(vis), str(folder / "tclean"), IMAGING)
     found = QTable.read(folder / "ddpmclean.cat.ecsv")
     cleaned = _peaks(folder / "tclean", noise)
     table = compare(truth, found[found["prob"] >= 0.9], cleaned)

@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 from astropy.table import QTable
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
 from matplotlib.colors import AsinhNorm, Normalize
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.patches import Ellipse
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import MaxNLocator
 
-from casa_ddpm import scales
+from casa_ddpm import scales, sky_panel
 from casa_ddpm.dirty import Beam, DirtyImage
 
 #: Sources that get a number, and uncertain ones that are drawn at all.
@@ -122,38 +121,15 @@ def _heading(dirty: DirtyImage, noise: float, catalogue: QTable, minprob: float)
     )
 
 
-def _extent(dirty: DirtyImage) -> tuple[float, float, float, float]:
-    """Edges of the image [arcsec] about its centre, right ascension to the left."""
-    ny, nx = dirty.data.shape
-    left, bottom = nx // 2 + 0.5, -(ny // 2) - 0.5
-    return (
-        left * dirty.cell,
-        (left - nx) * dirty.cell,
-        bottom * dirty.cell,
-        (bottom + ny) * dirty.cell,
-    )
-
-
 def _show(
     panel: Axes, title: str, image: np.ndarray, norm: Normalize, colours: str, dirty: DirtyImage
-) -> ScalarMappable:
-    """An image with its title; undefined pixels are grey."""
-    shown = panel.imshow(
-        np.ma.masked_invalid(image),
-        origin="lower",
-        extent=_extent(dirty),
-        norm=norm,
-        cmap=colours,
-        interpolation="nearest",
-    )
-    panel.set_facecolor("0.75")
+) -> AxesImage:
+    """An image with its title."""
     panel.set_title(title, fontsize=12)
-    panel.xaxis.set_major_locator(MaxNLocator(6))
-    panel.yaxis.set_major_locator(MaxNLocator(6))
-    return shown
+    return sky_panel.show(panel, image, norm, dirty.cell, colours)
 
 
-def _bar(panel: Axes, shown: ScalarMappable, label: str, ticks=None) -> None:
+def _bar(panel: Axes, shown: AxesImage, label: str, ticks=None) -> None:
     """A colour bar as high as the panel."""
     bar = panel.figure.colorbar(shown, ax=panel, pad=0.015, fraction=0.046, aspect=26)
     bar.set_label(label, labelpad=3)
@@ -208,7 +184,7 @@ def _ellipse(x: float, y: float, beam: Beam, **style) -> Ellipse:
 
 def _beam(panel: Axes, dirty: DirtyImage, colour: str = "white") -> None:
     """The clean beam in the lower left corner."""
-    left, right, bottom, top = _extent(dirty)
+    left, right, bottom, top = sky_panel.extent(dirty.data.shape, dirty.cell)
     margin = 0.035 * min(left - right, top - bottom) + dirty.beam.major / 2
     panel.add_patch(
         _ellipse(left - margin, bottom + margin, dirty.beam, facecolor=colour, edgecolor="0.5")
@@ -224,7 +200,7 @@ def _half_power(panel: Axes, dirty: DirtyImage) -> None:
         panel.contour(
             pb,
             [0.5],
-            extent=_extent(dirty),
+            extent=sky_panel.extent(pb.shape, dirty.cell),
             origin="lower",
             colors=HALF_POWER,
             linewidths=0.8,

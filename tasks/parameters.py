@@ -73,27 +73,6 @@ def validate(values: Mapping[str, Any]) -> dict[str, Any]:
     return checked
 
 
-def ineffective(values: Mapping[str, Any]) -> list[str]:
-    """Names of the parameters that were set, against their default, and change nothing.
-
-    CLEAN's own parameters, and beside `dirtyimage` those of the imaging.
-
-    Parameters
-    ----------
-    values : mapping
-        Parameters by name, all or some.
-
-    Returns
-    -------
-    list of str
-        Their names, in the order of the task.
-    """
-    standard = defaults()
-    changed = [n for n in standard if n in values and values[n] != standard[n]]
-    without_effect = rules.without_effect(standard | dict(values))
-    return [name for name in changed if name in without_effect]
-
-
 def check(parameter: Parameter, value: Any) -> Any:
     """Check the value of one parameter: its type, and whether it is allowed.
 

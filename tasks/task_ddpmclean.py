@@ -16,8 +16,7 @@ from casa_ddpm.checkpoint import Settings
 from casa_ddpm.posterior import Sampling, choose_device
 from casa_ddpm.reconstruction import Options, Reconstruction, load_network, reconstruct_cube
 
-from . import parameters as task_parameters
-from . import products, summary
+from . import effect, products, summary
 
 #: Major cycles when nmajor=-1 sets no limit: more have never helped.
 _MOST_CYCLES = 10
@@ -44,7 +43,7 @@ def ddpmclean(**parameters: Any) -> dict[str, Any]:
     from casa_ddpm import casa  # CASA is met here, after all that can be checked without it
 
     clock = _Clock()
-    if idle := task_parameters.ineffective(parameters):
+    if idle := effect.ineffective(parameters):
         casa.log("Without effect in ddpmclean: " + ", ".join(idle))
     name = parameters["imagename"]
     if not parameters["restart"]:

@@ -62,6 +62,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason="casatasks is not installed"))
 
 
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A current folder with what looks like a MeasurementSet, images and another table."""
+    for name, kind in (("a.ms", "Measurement Set"), ("b.ms", "Measurement Set"), ("t", "Image")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "table.dat").touch()
+        (tmp_path / name / "table.info").write_text(f"Type = {kind}\nSubType =\n")
+    for name in ("dirty.fits", "psf.fits", "file"):
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
 def pixels(path):
     """An image's pixels, in its own axes, as CASA sees them."""
     from casatools import image
@@ -95,6 +108,14 @@ def line_ms(tmp_path_factory: pytest.TempPathFactory) -> SmallMS:
     """The same sources in two spectral windows of eight channels of 50 MHz."""
     path = tmp_path_factory.mktemp("line") / "line.ms"
     return simulate(path, SOURCES, seed=20240302, windows=2, channels=8, width="50MHz")
+
+
+@pytest.fixture(scope="session")
+def observatory(tmp_path_factory: pytest.TempPathFactory):
+    """The benchmark's, for images of 64 pixels."""
+    from casa_ddpm.benchmark.observatory import Observatory
+
+    return Observatory(tmp_path_factory.mktemp("observatory"), 64)
 
 
 def simulate(

@@ -10,6 +10,7 @@ from astropy.table import QTable
 from casa_ddpm import calibrate, checkpoint, cli, simulator, sky
 from casa_ddpm.calibration import Calibration
 from casa_ddpm.dirty import Beam, DirtyImage
+from casa_ddpm.normalisation import Normalisation
 
 
 @pytest.fixture
@@ -113,3 +114,16 @@ def test_command(tmp_path, monkeypatch):
     assert sum(row["candidates"] for row in rows) > 0
     assert after.widths == before.widths and after.history["step"] == before.history["step"]
     assert cli.main(arguments) != 0  # nothing is overwritten
+
+
+def test_a_network_of_the_published_protocol_is_refused(tmp_path, capsys):
+    """Before anything is written."""
+    settings = checkpoint.Settings(
+        widths=(4, 8), depth=1, sigma_data=0.1, normalisation=Normalisation("published"),
+        conditioning="dirty", position=3, npix=16,
+    )  # fmt: skip
+    placed, out = tmp_path / "placed.safetensors", tmp_path / "n.safetensors"
+    checkpoint.save(placed, settings.build(), settings)
+    assert cli.main(["calibrate", "--network", str(placed), "--out", str(out)]) == 2
+    assert "network must work anywhere on an image, got" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [placed]

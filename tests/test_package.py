@@ -20,7 +20,7 @@ ASTRONOMY = [*CASA, "casaconfig", "casadata", "astropy", "photutils", "regions",
 ASTRONOMY += ["spectral_cube", "skimage", "matplotlib", "tqdm"]
 
 MODULES = sorted(f"casa_ddpm.{m.name}" for m in pkgutil.iter_modules(casa_ddpm.__path__))
-TASKS = [f"casa_ddpm.tasks.{name}" for name in ("ddpmclean", "parameters", "rules", "schema")]
+TASKS = [f"casa_ddpm.tasks.{name}" for name in "ddpmclean effect parameters rules schema".split()]
 WITHOUT_CASA = [m for m in MODULES if m != "casa_ddpm.casa"] + TASKS
 TORCH_ONLY = [
     f"casa_ddpm.{name}"
@@ -114,9 +114,11 @@ def setup():
 
 
 def test_every_package_is_installed(setup):
-    found = {"casa_ddpm.tasks"}
-    for init in (ROOT / "casa_ddpm").rglob("__init__.py"):
-        found.add(".".join(init.parent.relative_to(ROOT).parts))
+    found = set()
+    # tasks/ is installed inside of the package.
+    for folder, prefix in (("casa_ddpm", ""), ("tasks", "casa_ddpm.")):
+        for init in (ROOT / folder).rglob("__init__.py"):
+            found.add(prefix + ".".join(init.parent.relative_to(ROOT).parts))
     assert set(setup["options"]["packages"].split()) == found
 
 

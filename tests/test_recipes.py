@@ -12,7 +12,7 @@ import shutil
 import pytest
 
 from casa_ddpm import ddpmclean
-from casa_ddpm.tasks import parameters
+from casa_ddpm.tasks import effect, parameters
 
 #: Automatic masks, https://casaguides.nrao.edu/index.php/Automasking_Guide
 AUTOMASK_12M = {
@@ -297,7 +297,7 @@ def test_accepted(folder, name):
     changed = {key for key in call if checked[key] != call[key]}
     # floats for whole numbers, nothing else
     assert all(checked[key] == pytest.approx(call[key]) for key in changed)
-    assert parameters.ineffective(checked) == idle
+    assert effect.ineffective(checked) == idle
 
 
 @pytest.mark.parametrize("name", REFUSED)

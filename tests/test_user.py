@@ -13,7 +13,7 @@ from casa_ddpm import cli
 from casa_ddpm.benchmark import report
 from casa_ddpm.benchmark.field import Field
 from casa_ddpm.benchmark.metrics import OURS, PEAKS
-from casa_ddpm.benchmark.observation import from_user
+from casa_ddpm.benchmark.outcome import from_user
 from casa_ddpm.benchmark.rivals import RIVALS
 from casa_ddpm.benchmark.user import USER, Simulation
 from casa_ddpm.dirty import Beam, DirtyImage

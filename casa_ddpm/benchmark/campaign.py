@@ -14,13 +14,8 @@ from tqdm import tqdm
 
 from casa_ddpm import workers
 from casa_ddpm.benchmark import tables
-from casa_ddpm.benchmark.observation import (
-    Observatory,
-    Rows,
-    from_image,
-    from_user,
-    from_visibilities,
-)
+from casa_ddpm.benchmark.observatory import Observatory
+from casa_ddpm.benchmark.outcome import Rows, from_image, from_user, from_visibilities
 from casa_ddpm.benchmark.panels import SHOWN
 from casa_ddpm.benchmark.rivals import RIVALS
 from casa_ddpm.benchmark.user import Simulation

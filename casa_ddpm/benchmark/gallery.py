@@ -10,9 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import AsinhNorm, Normalize
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from casa_ddpm import scales
+from casa_ddpm import scales, sky_panel
 from casa_ddpm.benchmark.panels import ERROR, RESIDUAL, Panels
 
 #: Colours; of the sky where none is said.
@@ -121,30 +120,13 @@ def _norms(field: Panels) -> dict[str, Normalize]:
 
 
 def _show(panel: Axes, name: str, image: np.ndarray, norm: Normalize, cell: float) -> None:
-    """An image with its title and colour bar; undefined pixels are grey."""
+    """An image with its title and colour bar."""
     kind = _kind(name)
-    factor, unit = scales.prefix(float(norm.vmax or 0))
-    ny, nx = image.shape
-    # Right ascension to the left; the reference pixel is at (ny // 2, nx // 2).
-    left, bottom = (nx // 2 + 0.5) * cell, -(ny // 2 + 0.5) * cell
-    shown = panel.imshow(
-        np.ma.masked_invalid(image),
-        origin="lower",
-        extent=(left, left - nx * cell, bottom, bottom + ny * cell),
-        norm=norm,
-        cmap=COLOURS.get(kind, SKY),
-        interpolation="nearest",
-    )
-    panel.set_facecolor("0.75")
+    shown = sky_panel.show(panel, image, norm, cell, COLOURS.get(kind, SKY), ticks=4)
     panel.set_title(name, fontsize=11)
-    for axis in (panel.xaxis, panel.yaxis):
-        axis.set_major_locator(MaxNLocator(4))
     panel.tick_params(labelsize=8)
-    bar = panel.figure.colorbar(shown, ax=panel, pad=0.02, fraction=0.046, aspect=24)
     per = "beam" if kind in ("dirty", "residual") else "pixel"
-    bar.set_label(f"{unit}/{per}", fontsize=8, labelpad=1)
+    bar = sky_panel.bar(shown, per, pad=0.02, aspect=24)
+    bar.ax.yaxis.label.set_fontsize(8)
+    bar.ax.yaxis.labelpad = 1
     bar.ax.tick_params(labelsize=7)
-    if isinstance(norm, AsinhNorm):
-        bar.set_ticks(scales.ticks(norm))
-    bar.formatter = FuncFormatter(lambda value, _: f"{value / factor:.3g}")
-    bar.minorticks_off()

@@ -127,7 +127,7 @@ def _measure(
     # The command's arguments are there without what reconstructs, which takes long to import.
     from casa_ddpm.benchmark.field import simulated
     from casa_ddpm.benchmark.models import fidelity
-    from casa_ddpm.benchmark.observation import ours
+    from casa_ddpm.benchmark.outcome import ours
     from casa_ddpm.reconstruction import reconstruct
 
     protocol, index = where

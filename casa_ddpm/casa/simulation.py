@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from casatasks import simobserve, tclean
+from casatasks import simobserve
 from casatools import componentlist, table
 
 #: Velocity of light [m/s].
@@ -189,11 +189,6 @@ def _visibilities(uvw, offset, flux, covariance) -> np.ndarray:
         width = np.einsum("ri,kij,rj->rk", vu, covariance[part], vu, optimize=True)
         total += (np.exp(1j * phase - 2 * np.pi**2 * width)) @ flux[part]
     return total
-
-
-def clean(**parameters) -> dict:
-    """tclean itself, for comparison."""
-    return tclean(**parameters)
 
 
 @contextmanager

@@ -10,9 +10,9 @@ from astropy.table import QTable
 from matplotlib.axes import Axes
 from matplotlib.colors import AsinhNorm, Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
+from matplotlib.ticker import LogLocator
 
-from casa_ddpm import noise, scales
+from casa_ddpm import noise, scales, sky_panel
 from casa_ddpm.benchmark.look import plain_numbers
 from casa_ddpm.compare.comparison import Comparison
 from casa_ddpm.compare.crossmatch import offsets
@@ -53,8 +53,8 @@ def images(found: Comparison) -> Figure:
     panels = figure.subplots(1, 3, sharex=True, sharey=True)
     parts = (("A", taken.a, shared), ("B", taken.b, shared))
     for panel, (name, data, norm) in zip(panels, parts, strict=False):
-        _show(panel, f"{name}: {_short(getattr(found, name.lower()).name)}", data, norm, image)
-    _show(panels[2], "B – A", taken.image, Normalize(-reach, reach), image, "RdBu_r")
+        _show(panel, f"{name}: {_short(getattr(found, name.lower()).name)}", data, norm, image.cell)
+    _show(panels[2], "B – A", taken.image, Normalize(-reach, reach), image.cell, "RdBu_r")
     match = found.match
     for k, (listed, alone) in enumerate(((match.a, match.only_a), (match.b, match.only_b))):
         _mark(panels[k], image, listed[match.pairs[:, k]], "o", BOTH)
@@ -80,31 +80,12 @@ def _short(name: str) -> str:
 
 
 def _show(
-    panel: Axes, title: str, data: np.ndarray, norm: Normalize, image: Image, colours="inferno"
+    panel: Axes, title: str, data: np.ndarray, norm: Normalize, cell: float, colours="inferno"
 ) -> None:
-    """An image in offsets from its centre, right ascension to the left."""
-    factor, unit = scales.prefix(float(norm.vmax or 0))
-    (ny, nx), cell = data.shape, image.cell
-    left, bottom = (nx // 2 + 0.5) * cell, -(ny // 2 + 0.5) * cell
-    shown = panel.imshow(
-        np.ma.masked_invalid(data),
-        origin="lower",
-        extent=(left, left - nx * cell, bottom, bottom + ny * cell),
-        norm=norm,
-        cmap=colours,
-        interpolation="nearest",
-    )
-    panel.set_facecolor("0.75")
+    """An image with its title and colour bar."""
+    sky_panel.bar(sky_panel.show(panel, data, norm, cell, colours), "beam")
     panel.set_title(title, fontsize=11)
     panel.set_xlabel("Offset in right ascension [arcsec]")
-    for axis in (panel.xaxis, panel.yaxis):
-        axis.set_major_locator(MaxNLocator(6))
-    bar = panel.figure.colorbar(shown, ax=panel, pad=0.015, fraction=0.046, aspect=26)
-    bar.set_label(f"{unit}/beam")
-    if isinstance(norm, AsinhNorm):
-        bar.set_ticks(scales.ticks(norm))
-    bar.formatter = FuncFormatter(lambda value, _: f"{value / factor:.3g}")
-    bar.minorticks_off()
 
 
 def _mark(panel: Axes, image: Image, listed: QTable, marker: str, colour: str) -> None:
@@ -117,8 +98,8 @@ def _mark(panel: Axes, image: Image, listed: QTable, marker: str, colour: str) -
         (nx // 2 - x) * image.cell, (y - ny // 2) * image.cell, s=90, marker=marker,
         facecolors="none", edgecolors=colour, linewidths=0.9,
     )  # fmt: skip
-    left, bottom = (nx // 2 + 0.5) * image.cell, -(ny // 2 + 0.5) * image.cell
-    panel.set(xlim=(left, left - nx * image.cell), ylim=(bottom, bottom + ny * image.cell))
+    edges = sky_panel.extent(image.data.shape, image.cell)
+    panel.set(xlim=edges[:2], ylim=edges[2:])
 
 
 def sources(found: Comparison) -> Figure:
