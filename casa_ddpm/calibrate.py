@@ -15,6 +15,7 @@ from tqdm import tqdm
 from casa_ddpm import calibration, checkpoint, fields, matching, simulator, workers
 from casa_ddpm.dirty import FWHM, DirtyImage
 from casa_ddpm.matching import PART, RADIUS
+from casa_ddpm.odds import disturbance
 from casa_ddpm.posterior import Sampling
 from casa_ddpm.reconstruction import Options, Reconstruction, load_network, reconstruct
 from casa_ddpm.sky import Components, render
@@ -74,8 +75,13 @@ def score(found: Reconstruction, dirty: DirtyImage, components: Components, kern
     return float((np.abs(ordered - truth).mean(0) - spread).mean())
 
 
-def compare(sources, dirty: DirtyImage, components: Components) -> dict[str, np.ndarray]:
-    """Candidates of a field and how far they are from the truth; see `calibration.fit`."""
+def compare(
+    sources, dirty: DirtyImage, components: Components, noise: float
+) -> dict[str, np.ndarray]:
+    """Candidates of a field and how far they are from the truth; see `calibration.fit`.
+
+    `noise` is that of what the model leaves [Jy/beam].
+    """
     scale, centre = BEAM / dirty.cell, np.array([n // 2 for n in dirty.data.shape])
     place = components.position * scale + centre
     width = FWHM * np.sqrt(np.trace(components.covariance, axis1=1, axis2=2) / 2)
@@ -101,10 +107,11 @@ def compare(sources, dirty: DirtyImage, components: Components) -> dict[str, np.
         "prob": np.asarray(sources["prob"], float),
         "shadow": calibration.shadows(sources, scale),
         "snr": np.asarray(sources["snr"], float),
+        "disturbance": np.full(len(x), disturbance(noise, dirty.thermal)),
         "true": true,
         "flux": flux,
         "position": position,
-        "mixed": calibration.is_mixed(sources),
+        "resolved": np.asarray(sources["resolved"], bool),
     }
 
 
@@ -179,4 +186,4 @@ def _field(args: dict, kernel: float, index: int) -> tuple[float, dict[str, np.n
     sampling = Sampling(nsamples=args["nsamples"], seed=index, device=args["device"])
     found = reconstruct(dirty, Options(network=args["out"], sampling=sampling), cycle)
     value = score(found, dirty, components, kernel)
-    return value, compare(found.sources, dirty, components)
+    return value, compare(found.sources, dirty, components, found.noise)

@@ -94,8 +94,9 @@ def build(
     QTable
         The columns of `COLUMNS`, in the order of `sources`. Without a WCS, ra and dec
         are NaN and the name is made of the pixel; without a frequency, freq is NaN.
-        The metadata hold the noise [Jy/beam], the beam (BMAJ, BMIN, BPA [deg]), the
-        cell [arcsec] and the coordinate system (RADESYS: 'ICRS' or 'FK5').
+        The metadata hold the noise and, where it is known, the thermal noise [Jy/beam],
+        the beam (BMAJ, BMIN, BPA [deg]), the cell [arcsec] and the coordinate system
+        (RADESYS: 'ICRS' or 'FK5').
 
     Raises
     ------
@@ -282,6 +283,8 @@ def _header(dirty: DirtyImage, noise: float, sky: SkyCoord | None) -> dict[str, 
         "BMIN": beam.minor / 3600,
         "BPA": float(beam.pa),
     }
+    if dirty.thermal is not None:
+        header["thermal"] = float(dirty.thermal)
     if sky is not None:
         header["RADESYS"] = sky.frame.name.upper()
     return header

@@ -92,6 +92,8 @@ class DirtyImage:
         Frequency [Hz].
     wcs : astropy.wcs.WCS, optional
         Two-dimensional celestial world coordinates.
+    thermal : float, optional
+        Noise that the visibilities alone make [Jy/beam], where they tell.
 
     Raises
     ------
@@ -106,6 +108,7 @@ class DirtyImage:
     pb: np.ndarray | None = None
     freq: float | None = None
     wcs: Any = None
+    thermal: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("data", "psf", "pb"):
@@ -125,6 +128,8 @@ class DirtyImage:
         for name in ("data", "psf"):
             if not np.isfinite(getattr(self, name)).all():
                 raise ValueError(f"{name} must be finite, got NaN or infinite pixels")
+        if self.thermal is not None and not self.thermal > 0:
+            raise ValueError(f"thermal must be positive [Jy/beam], got {self.thermal}")
         if not self.cell > 0:
             raise ValueError(f"cell must be positive [arcsec], got {self.cell}")
         if not math.isclose(float(np.max(self.psf)), 1, abs_tol=0.02):

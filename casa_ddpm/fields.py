@@ -85,7 +85,10 @@ def as_dirty(data: np.ndarray, optics: simulator.Optics, cell: float, noise: flo
     wcs.wcs.cdelt = [-cell / 3600, cell / 3600]
     wcs.wcs.cunit = ["deg", "deg"]
     wcs.wcs.radesys = "ICRS"
-    return DirtyImage(data * noise, psf / psf.max(), beam, cell, freq=FREQUENCY, wcs=wcs)
+    # As the visibilities would tell it.
+    return DirtyImage(
+        data * noise, psf / psf.max(), beam, cell, freq=FREQUENCY, wcs=wcs, thermal=noise
+    )
 
 
 def observed(

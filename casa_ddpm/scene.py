@@ -14,14 +14,16 @@ from casa_ddpm.candidates import find_candidates
 from casa_ddpm.checkpoint import Settings
 from casa_ddpm.dirty import Beam, DirtyImage
 from casa_ddpm.frame import Frame, resample
+from casa_ddpm.gaussians import Gaussians
 from casa_ddpm.likelihood import Likelihood
 from casa_ddpm.normalisation import compress
+from casa_ddpm.odds import disturbance
 from casa_ddpm.posterior import noise_field
 from casa_ddpm.presence import find_sites
 from casa_ddpm.psf import gaussian, smooth
 from casa_ddpm.sky import flux_density
 from casa_ddpm.sources import find_sources
-from casa_ddpm.sweep import ROUNDS, Sweep
+from casa_ddpm.sweep import ROUNDS, Sweep, find_structure
 
 #: Residual peak to which the bright emission is peeled [noise].
 _DEPTH = 5.0
@@ -29,8 +31,11 @@ _DEPTH = 5.0
 _TRUST = 0.5
 #: S/N of a point source below which a realisation stays as the network drew it.
 _FAINT = 8.0
-#: Rms of what errors of calibration leave, as a share of the brightest source.
-_ERRORS = 1e-3
+#: Errors of a source's calibration and of its shape, as a share of its sidelobes; and of
+#: structure's, which is no sum of a few Gaussians and is as the network drew it.
+_ERRORS, _STRUCTURE_ERRORS = 0.01, 0.03
+#: Sidelobe from which on sources are told apart only together, not one after the other.
+_TANGLED = 0.35
 #: Which of a realisation's noise fields is the one that it is fitted with.
 _FIT_NOISE = 2**31
 #: The first of those that its sources are drawn anew with.
@@ -154,6 +159,14 @@ class Scene:
         return bool(self.far * self.restore(np.abs(peeled)).max() > sigma)
 
     @cached_property
+    def sidelobe(self) -> float:
+        """The highest sidelobe beyond two beams."""
+        (ny, nx), beam = self.psf.shape, self.dirty.beam.fwhm / self.dirty.cell
+        y, x = np.indices((ny, nx))
+        beyond = np.hypot(y - ny // 2, x - nx // 2) > 2 * beam
+        return float(np.abs(self.dirty.psf[beyond]).max(initial=0))
+
+    @cached_property
     def far(self) -> float:
         """The highest sidelobe near the PSF's edge, of which there are more beyond."""
         ny, nx = self.psf.shape
@@ -273,17 +286,26 @@ class Scene:
 
         `most` is the most that the noise can be, `least` the least flux of a source.
         """
-        beam, kernel = self._widths()
         likelihood, inside = self._likelihood(most), self.inside.numpy() > 0
         # What the peel has left of sidelobes passed for noise; the realisations know better.
         left = self._left(skies, shown)
         likelihood.noise = min(most, noise.rms(left, inside))
-        # Beside what is very bright, errors of its calibration pass for sources: which there
-        # are is left to the network.
-        told = _ERRORS * float(shown.max()) < likelihood.noise
+        beam, kernel = self._widths()
+        gaussians = Gaussians(likelihood, beam, kernel)
+        structure = find_structure(skies.numpy().mean(0), regions, gaussians)
+        clear = self.sidelobe < _TANGLED
+        told = clear and self._errors(structure, shown, likelihood) < likelihood.noise
         missed = find_sites(left, likelihood.noise, beam) if told and sites else None
         area = float(inside.sum() * told)
-        return Sweep(regions, shown, likelihood, least, flux_density, beam, kernel, missed, area)
+        return Sweep(regions, shown, likelihood, least, flux_density, gaussians, missed, area)
+
+    def _errors(self, structure: np.ndarray, shown: torch.Tensor, likelihood: Likelihood) -> float:
+        """What errors of the brightest leave in their sidelobes, and would pass for sources.
+
+        Where it is above the noise, which sources there are is left to the network.
+        """
+        drawn = likelihood.predict(torch.from_numpy(structure)).max()
+        return self.sidelobe * max(_ERRORS * float(shown.max()), _STRUCTURE_ERRORS * float(drawn))
 
     def _left(self, skies: torch.Tensor, shown: torch.Tensor) -> np.ndarray:
         """What the mean of realisations leaves of the data, on canonical pixels [Jy/beam]."""
@@ -376,7 +398,8 @@ class Scene:
 
         table = find_sources(skies.numpy(), cell, beam, kernel, sigma, minflux, chances)
         if calibration := Calibration.of(self.settings.calibration):
-            table = calibration.apply(table, beam.fwhm / cell)
+            known = disturbance(sigma, self.dirty.thermal)
+            table = calibration.apply(table, beam.fwhm / cell, known)
         x, y = frame.pixel(table["x"].value, table["y"].value)
         table["x"], table["y"] = x * table["x"].unit, y * table["y"].unit
         ny, nx = frame.native

@@ -74,8 +74,8 @@ class Sweep:
     prior : callable
         Density of fluxes in units of the likelihood's noise, and of areas [beam^2];
         need not be normalised.
-    beam, kernel : float
-        FWHM of the clean beam, and of a point in a realisation [pixel].
+    gaussians : Gaussians
+        Of the likelihood.
     sites : ndarray of int, shape (ny, nx), optional
         0, and 1 ... L where a source may be that no realisation holds; may lie on regions.
     area : float
@@ -90,14 +90,13 @@ class Sweep:
         likelihood: Likelihood,
         least: float,
         prior: Callable[[np.ndarray, np.ndarray | float], np.ndarray],
-        beam: float,
-        kernel: float,
+        gaussians: Gaussians,
         sites: np.ndarray | None = None,
         area: float = 0.0,
     ) -> None:
         self.data, self.likelihood = data, likelihood
         self.least, self.prior = least, prior
-        self.gaussians = Gaussians(likelihood, beam, kernel)
+        self.gaussians = gaussians
         self.coupling = Coupling(likelihood)
         self.area, self.regions = area, int(regions.max(initial=0))
         self.boxes: list[Box] = []
@@ -306,6 +305,16 @@ class Sweep:
         drawn = np.linalg.solve(root.T, self.likelihood.noise * random)
         shift = np.linalg.solve(curvature, slope) + drawn
         return shift if np.hypot(*shift) < _FARTHEST else np.zeros(2)
+
+
+def find_structure(sky: np.ndarray, regions: np.ndarray, gaussians: Gaussians) -> np.ndarray:
+    """The light of those regions that do not look like a Gaussian, shape (ny, nx)."""
+    light = np.zeros_like(sky)
+    for k, box in enumerate(ndimage.find_objects(regions), 1):
+        mask = regions[box] == k
+        if (stamp := sky[box] * mask).sum() > 0 and not gaussians.resemble(stamp):
+            light[box] += stamp
+    return light
 
 
 def _slopes(stamp: np.ndarray) -> np.ndarray:

@@ -24,7 +24,6 @@ def write(
     planes: Sequence[DirtyImage | None],
     found: Sequence[Reconstruction | None],
     parameters: dict[str, Any],
-    thermal: float,
 ) -> QTable:
     """Write all products of a run beyond tclean's.
 
@@ -40,8 +39,6 @@ def write(
         What was made of them.
     parameters : dict
         The task's.
-    thermal : float
-        Noise that the visibilities make [Jy/beam]; NaN where it is not known.
 
     Returns
     -------
@@ -55,7 +52,7 @@ def write(
         shape = (parameters["nsamples"], *_shape(found))
         samples = [np.zeros(shape, np.float32) if f is None else f.samples for f in found]
         casa.write_samples(name + ".samples", np.stack(samples, 1), template)
-    tables = _catalogues(planes, found, parameters, thermal)
+    tables = _catalogues(planes, found, parameters)
     table = tables[0] if len(planes) == 1 else catalogue.join(tables)
     catalogue.write(table, name)
     # Outside of the primary beam there is no corrected flux.
@@ -75,11 +72,9 @@ def _cube(found: Sequence[Reconstruction | None], image: str) -> np.ndarray:
     return np.stack([np.zeros(shape) if f is None else getattr(f, image) for f in found])
 
 
-def _catalogues(planes, found, parameters: dict[str, Any], thermal: float) -> dict[int, QTable]:
+def _catalogues(planes, found, parameters: dict[str, Any]) -> dict[int, QTable]:
     """Every channel's catalogue, by its number."""
     meta = {"network": checkpoint.digest(parameters["network"]), "seed": parameters["seed"]}
-    if np.isfinite(thermal):  # FITS headers hold no NaN
-        meta["thermal"] = thermal
     return {
         k: catalogue.build(one.sources, plane, one.noise, meta=meta)
         for k, (plane, one) in enumerate(zip(planes, found, strict=True))

@@ -10,6 +10,7 @@ import torch
 from astropy.table import QTable
 
 from casa_ddpm.checkpoint import Settings
+from casa_ddpm.dirty import DirtyImage
 from casa_ddpm.posterior import choose_device, choose_precision
 from casa_ddpm.reconstruction import Options, Reconstruction
 
@@ -81,11 +82,11 @@ def _minor(one: Reconstruction, options: Options, full: bool) -> dict[str, list[
 
 
 def account(
+    planes: Sequence[DirtyImage | None],
     found: Sequence[Reconstruction | None],
     options: Options,
     settings: Settings,
     table: QTable,
-    thermal: float,
     name: str,
     seconds: dict[str, float],
 ) -> dict[str, Any]:
@@ -93,15 +94,15 @@ def account(
 
     Parameters
     ----------
-    found : sequence of Reconstruction
+    planes : sequence of DirtyImage
         One for each channel, None where it has no data.
+    found : sequence of Reconstruction
+        What was made of them.
     options : Options
     settings : Settings
         Of the options' network.
     table : QTable
         The sources of the component list.
-    thermal : float
-        Noise that the visibilities make [Jy/beam]; NaN where it is not known.
     name : str
         Prefix of the products.
     seconds : dict
@@ -109,6 +110,7 @@ def account(
     """
     device = choose_device(options.sampling.device)
     noise = [np.nan if one is None else one.noise for one in found]
+    thermal = [np.nan if p is None or p.thermal is None else p.thermal for p in planes]
     cycles = [[] if one is None else one.cycles for one in found]
     whole = len(found) == 1
     return {
@@ -121,7 +123,7 @@ def account(
         "seed": options.sampling.seed,
         "seconds": seconds,
         "noise": noise[0] if whole else np.array(noise),
-        "thermalnoise": thermal,
+        "thermalnoise": thermal[0] if whole else np.array(thermal),
         "cycles": cycles[0] if whole else cycles,
         "sources": len(table),
         "candidates": sum(len(one.sources) for one in found if one is not None),

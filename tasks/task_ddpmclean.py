@@ -13,6 +13,7 @@ from astropy import units as u
 from tqdm import tqdm
 
 from casa_ddpm.checkpoint import Settings
+from casa_ddpm.dirty import DirtyImage
 from casa_ddpm.posterior import Sampling, choose_device
 from casa_ddpm.reconstruction import Options, Reconstruction, load_network, reconstruct_cube
 
@@ -71,8 +72,6 @@ def _run(
         nothing_done = imager.summary()
         journal.replace(*_restored(parameters))
         _restore(imager, parameters, clock)
-        with clock("thermal"):
-            thermal = imager.thermal_noise() if found else np.nan
         if found or not parameters["calcres"]:
             imager.save_model()
     if not found:
@@ -80,23 +79,25 @@ def _run(
         return nothing_done | {"ddpm": {"imagename": name, "seconds": clock.seconds}}
     with clock("write"):
         journal.replace(*products.SUFFIXES)
-        table = products.write(casa, name, planes, found, parameters, thermal)
+        table = products.write(casa, name, planes, found, parameters)
         casa.write_history(name, casa.products(name), "ddpmclean", parameters)
-    _tell_noise(casa.log, found[0], thermal)
+    _tell_noise(casa.log, planes[0], found[0])
     casa.log(f"{len(table)} sources with probability of at least {parameters['minprob']}")
     return (
         nothing_done
         | summary.of_cycles(found, cycle.calls, options, parameters)
-        | {"ddpm": summary.account(found, options, settings, table, thermal, name, clock.seconds)}
+        | {"ddpm": summary.account(planes, found, options, settings, table, name, clock.seconds)}
     )
 
 
-def _tell_noise(log: Callable[..., None], found: Reconstruction | None, thermal: float) -> None:
+def _tell_noise(
+    log: Callable[..., None], plane: DirtyImage | None, found: Reconstruction | None
+) -> None:
     """Say what limits an image, where the visibilities tell."""
-    if found is None or not np.isfinite(thermal):
+    if plane is None or found is None or plane.thermal is None:
         return
-    text = f"noise {found.noise:.4g} Jy/beam, thermal noise of the visibilities {thermal:.4g}"
-    if found.noise > _LIMITED * thermal:
+    text = f"noise {found.noise:.4g} Jy/beam, thermal noise of the visibilities {plane.thermal:.4g}"
+    if found.noise > _LIMITED * plane.thermal:
         log(
             f"{text}: calibration, confusion or sky that no model explains limits the image", "WARN"
         )

@@ -38,7 +38,7 @@ def sources(*rows):
 def test_compare_with_points(plain):
     truth = sky.points(np.array([[0.0, 0.0], [4.0, -4.0]]), np.array([10.0, 20.0]))
     # The first is half a pixel off in x, the second is missed, the third is false.
-    found = calibrate.compare(sources((32.5, 32, 8), (5, 5, 3)), plain, truth)
+    found = calibrate.compare(sources((32.5, 32, 8), (5, 5, 3)), plain, truth, 1.0)
     assert found["true"].tolist() == [True, False]
     assert found["flux"][0] == pytest.approx(2 / 2) and np.isnan(found["flux"][1])
     assert found["position"][0] == pytest.approx([0, -0.125 / 0.1])
@@ -47,21 +47,21 @@ def test_compare_with_points(plain):
 def test_errors_are_taken_on_the_side_of_the_truth(plain):
     truth = sky.points(np.zeros((1, 2)), np.array([10.0]))
     for measured, expected in ((8, 1.0), (12, -2.0)):
-        found = calibrate.compare(sources((32, 32, measured)), plain, truth)
+        found = calibrate.compare(sources((32, 32, measured)), plain, truth, 1.0)
         assert found["flux"][0] == pytest.approx(expected)
 
 
 def test_structure_is_true_but_not_measured(plain):
     ring = sky.ring(np.random.default_rng(1), 500.0)
     y, x = ring.position[3] * 4 + 32
-    found = calibrate.compare(sources((x, y, 30)), plain, ring)
+    found = calibrate.compare(sources((x, y, 30)), plain, ring, 1.0)
     assert found["true"].tolist() == [True] and np.isnan(found["flux"][0])
 
 
 def test_empty_sky_and_no_candidates(plain):
     nothing = sky.points(np.zeros((0, 2)), np.zeros(0))
-    assert calibrate.compare(sources((5, 5, 3)), plain, nothing)["true"].tolist() == [False]
-    found = calibrate.compare(sources((5, 5, 3))[:0], plain, nothing)
+    assert calibrate.compare(sources((5, 5, 3)), plain, nothing, 1.0)["true"].tolist() == [False]
+    found = calibrate.compare(sources((5, 5, 3))[:0], plain, nothing, 1.0)
     assert found["flux"].shape == (0,) and found["position"].shape == (0, 2)
 
 
@@ -110,7 +110,7 @@ def test_command(tmp_path, monkeypatch):
     assert isinstance(Calibration.of(after.calibration), Calibration)
     account = after.history["calibration"]
     assert set(account["scores"]) == {"0.7", "1.0"}
-    rows = account["check"]["single"]["prob"] + account["check"]["mixed"]["prob"]
+    rows = account["check"]["prob"]
     assert sum(row["candidates"] for row in rows) > 0
     assert after.widths == before.widths and after.history["step"] == before.history["step"]
     assert cli.main(arguments) != 0  # nothing is overwritten

@@ -8,11 +8,13 @@ from astropy import units as u
 from astropy.table import QTable
 from scipy.special import expit, logit
 
-from casa_ddpm.calibration import DOUBT, FEWEST, Calibration, Correction, check, fit, shadows
+from casa_ddpm.calibration import FEWEST, Calibration, Errors, check, fit, shadows
+from casa_ddpm.odds import DOUBT, Odds
 
-PLAIN = Correction((0.5, 1.0, 0.3, 0.2), (3.0, 10.0), (2.0, 1.0), (1.5, 0.5))
-WIDER = Correction((-0.5, 1.0, 0.3, 0.2), (3.0, 10.0), (4.0, 2.0), (3.0, 1.0))
-BOTH = Calibration(PLAIN, WIDER)
+ODDS = Odds((0.5, 1.0, 0.3, 0.2), (-0.5, 0.5, 0.3, 0.2), (0.0, 0.7, 0.3, 0.2))
+PLAIN = Errors((3.0, 10.0), (2.0, 1.0), (1.5, 0.5))
+WIDER = Errors((3.0, 10.0), (4.0, 2.0), (3.0, 1.0))
+BOTH = Calibration(ODDS, PLAIN, WIDER)
 
 
 def candidates(n=4000, seed=0, narrow=2.0, far=3.0):
@@ -25,12 +27,12 @@ def candidates(n=4000, seed=0, narrow=2.0, far=3.0):
     true = rng.random(n) < expit(odds)
     flux, position = narrow * rng.normal(size=n), far * rng.normal(size=(n, 2))
     flux[~true], position[~true] = np.nan, np.nan
-    # Mixed ones are 1.5 times as far off.
-    mixed = rng.random(n) < 0.5
-    flux[mixed] *= 1.5
+    # Resolved ones are 1.5 times as far off.
+    resolved = rng.random(n) < 0.5
+    flux[resolved] *= 1.5
     return {
-        "prob": share, "shadow": shadow, "snr": snr, "true": true, "flux": flux,
-        "position": position, "mixed": mixed,
+        "prob": share, "shadow": shadow, "snr": snr, "disturbance": rng.random(n), "true": true,
+        "flux": flux, "position": position, "resolved": resolved,
     }  # fmt: skip
 
 
@@ -47,7 +49,6 @@ def sources():
             "flux_err": [1.5, 1, 1.5] * u.Jy,
             "ra_err": [1, 1, 1] * u.arcsec,
             "dec_err": [2, 2, 2] * u.arcsec,
-            "blended": [False, False, False],
             "resolved": [False, False, False],
         }
     )
@@ -55,41 +56,15 @@ def sources():
 
 def test_fit_finds_what_the_errors_lack():
     both = fit(candidates(8000))
-    for found, width in ((both.single, 2), (both.mixed, 3)):
+    for found, width in ((both.compact, 2), (both.resolved, 3)):
         assert np.allclose(found.flux, width, rtol=0.15)
         assert np.allclose(found.position, 3, rtol=0.1)
         assert len(found.snr) > 3 and found.snr[0] < 4 and found.snr[-1] > 20
 
 
-def test_fitted_probability_is_the_true_fraction():
-    """On candidates that it was not fitted to, in every tenth."""
-    found = fit(candidates(20_000)).single
-    other = candidates(20_000, seed=1)
-    prob = found.probability(other["prob"], other["shadow"], other["snr"])
-    for low in np.arange(0, 1, 0.1):
-        part = (prob >= low) & (prob < low + 0.1)
-        if part.sum() > 200:
-            assert other["true"][part].mean() == pytest.approx(prob[part].mean(), abs=0.05)
-
-
-def test_probability_is_monotone():
-    share, shadow = np.meshgrid(np.linspace(0, 1, 21), np.geomspace(0.1, 100, 30), indexing="ij")
-    prob = PLAIN.probability(share, shadow, np.full(share.shape, 5.0))
-    assert (np.diff(prob, axis=0) >= 0).all() and (np.diff(prob, axis=1) <= 0).all()
-    assert prob.min() >= 0 and prob.max() <= 1
-
-
-def test_weights_are_never_negative():
-    """Also where chance would have a higher share mean a lower probability."""
-    wrong = candidates()
-    wrong["true"] = np.random.default_rng(2).random(len(wrong["true"])) < 0.9 - 0.8 * wrong["prob"]
-    found = fit(wrong).mixed
-    assert min(found.prob[1:]) >= 0
-
-
 def test_apply():
     table = sources()
-    found = BOTH.apply(table, 4)
+    found = BOTH.apply(table, 4, 0.0)
     assert found["flux_lo"].value == pytest.approx([1, 9, 98])
     assert found["flux_hi"].value == pytest.approx([7, 11, 101])
     assert found["flux_err"].value == pytest.approx([3, 1, 1.5])
@@ -101,19 +76,25 @@ def test_apply():
     assert table["prob"][0] == 0.3  # what was given stays
 
 
-def test_blended_and_extended_sources_have_a_correction_of_their_own():
+def test_resolved_sources_have_errors_of_their_own():
     table = sources()
-    table["blended"][0] = table["resolved"][1] = True
-    found = BOTH.apply(table, 4)
+    table["resolved"][:2] = True
+    found = BOTH.apply(table, 4, 0.0)
     assert found["flux_err"].value == pytest.approx([6, 2, 1.5])
     assert found["ra_err"].value == pytest.approx([3, 1, 0.5])
-    assert found["prob"][0] < BOTH.apply(sources(), 4)["prob"][0]
+
+
+def test_where_more_than_noise_is_left_prob_is_another():
+    quiet, half, disturbed, blind = (
+        BOTH.apply(sources(), 4, share)["prob"][1] for share in (0.0, 0.5, 1.0, np.nan)
+    )
+    assert quiet > half > disturbed and quiet > blind > disturbed
 
 
 def test_between_the_knots_the_logarithm_counts():
     table = sources()
     table["snr"][0] = np.sqrt(30)
-    assert BOTH.apply(table, 4)["flux_err"][0].value == pytest.approx(1.5 * 1.5)
+    assert BOTH.apply(table, 4, 0.0)["flux_err"][0].value == pytest.approx(1.5 * 1.5)
 
 
 def test_shadows():
@@ -125,7 +106,7 @@ def test_shadows():
 
 
 def test_empty_table():
-    assert len(BOTH.apply(sources()[:0], 4)) == 0
+    assert len(BOTH.apply(sources()[:0], 4, np.nan)) == 0
 
 
 def test_stored_form():
@@ -135,7 +116,7 @@ def test_stored_form():
 
 def test_small_bins_join_the_next():
     few = candidates(400)
-    found = fit(few).single
+    found = fit(few).compact
     assert len(found.snr) <= np.isfinite(few["flux"]).sum() // FEWEST
 
 
@@ -143,15 +124,13 @@ def test_small_bins_join_the_next():
     ("changes", "text"),
     [
         ({"flux": (1.0,)}, "snr, flux and position must be of one length, got 2, 1 and 2"),
-        ({"prob": (0, -1, 0, 0)}, "prob must be an offset and three weights"),
-        ({"prob": (0, 1)}, "prob must be an offset and three weights"),
         ({"position": (1, 0)}, "position must be positive"),
         ({"snr": (10, 3)}, "snr must rise"),
     ],
 )
 def test_refused(changes, text):
     with pytest.raises(ValueError, match=text):
-        Correction(**{**BOTH.stored()["single"], **changes})
+        Errors(**{**BOTH.stored()["compact"], **changes})
 
 
 def test_check_tells_what_is_right_from_what_is_not():
@@ -160,31 +139,30 @@ def test_check_tells_what_is_right_from_what_is_not():
     share = rng.random(20_000)
     known = {
         "prob": share, "true": rng.random(20_000) < share, "snr": np.full(20_000, 8.0),
-        "mixed": np.zeros(20_000, bool),
+        "resolved": np.zeros(20_000, bool),
     }  # fmt: skip
     for width, expected in ((1, 0.683), (2, 0.383)):
         errors = {
             "flux": width * rng.normal(size=20_000),
             "position": width * rng.normal(size=(20_000, 2)),
         }
-        both = check(known | errors)
-        assert both["mixed"] == {"prob": [], "errors": []}
-        found = both["single"]
+        found = check(known | errors)
+        assert found["resolved"] == []
         assert len(found["prob"]) == 10
         for row in found["prob"]:
             assert row["true"] == pytest.approx(row["prob"], abs=0.04)
-        (row,) = found["errors"]
+        (row,) = found["compact"]
         assert row["flux"] == pytest.approx(expected, abs=0.02)
         assert row["position"] == pytest.approx(expected, abs=0.02)
     assert row["flux, twice"] == pytest.approx(0.683, abs=0.02)
 
 
-def test_a_kind_of_which_there_are_few_has_the_correction_of_all():
+def test_a_kind_of_which_there_are_few_has_the_errors_of_all():
     some = candidates(2000)
-    some["mixed"][:] = np.arange(2000) >= 1960
+    some["resolved"][:] = np.arange(2000) >= 1960
     found = fit(some)
-    assert np.allclose(found.mixed.flux, found.single.flux, rtol=0.1)
-    assert found.mixed != found.single
+    assert np.allclose(found.resolved.flux, found.compact.flux, rtol=0.1)
+    assert found.resolved != found.compact
 
 
 def test_too_little_to_fit():

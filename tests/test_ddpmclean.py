@@ -92,7 +92,7 @@ def test_what_is_returned(run, small_ms):
     account = result["ddpm"]
     assert account["imagename"] == name and account["seed"] == 3 and account["device"] == "cpu"
     assert account["noise"] == pytest.approx(small_ms.noise, rel=0.1)
-    assert set(account["seconds"]) == {"dirty", "reconstruct", "restore", "thermal", "write"}
+    assert set(account["seconds"]) == {"dirty", "reconstruct", "restore", "write"}
     assert account["sources"] <= account["candidates"]
 
 

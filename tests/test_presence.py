@@ -49,7 +49,8 @@ def disc(radius=2.5, place=PLACE):
 
 
 def swept(likelihood, regions, data, sites=None, area=1000.0):
-    return Sweep(regions, data, likelihood, 1.0, sky.flux_density, BEAM, KERNEL, sites, area)
+    gaussians = Gaussians(likelihood, BEAM, KERNEL)
+    return Sweep(regions, data, likelihood, 1.0, sky.flux_density, gaussians, sites, area)
 
 
 def white(draws):
@@ -132,7 +133,9 @@ def test_sources_that_are_none_are_taken_away(likelihood):
     sweep = swept(likelihood, disc(4), data, area=10_000.0)
     skies = [sweep.redraw(point(5.0), noise) for noise in white(20)]
     assert np.mean([found.sum() > 1 for found in skies]) < 0.15
-    without = Sweep(disc(4), data, likelihood, 1.0, sky.flux_density, BEAM, KERNEL)
+    without = Sweep(
+        disc(4), data, likelihood, 1.0, sky.flux_density, Gaussians(likelihood, BEAM, KERNEL)
+    )
     assert all(without.redraw(point(5.0), noise).sum() > 0.5 for noise in white(5))
 
 

@@ -58,7 +58,7 @@ def measured(image, gaussians):
 def draws(gaussians, likelihood, data, start, number, prior=sky.flux_density, seed=1):
     """Flux and shape after a sweep that begins with the sky `start`."""
     regions = about((32, 32))
-    sweep = Sweep(regions, data, likelihood, 1.0, prior, BEAM, KERNEL)
+    sweep = Sweep(regions, data, likelihood, 1.0, prior, Gaussians(likelihood, BEAM, KERNEL))
     white = np.random.default_rng(seed).normal(size=(number, ROUNDS, NPIX, NPIX))
     skies = [sweep.redraw(start, w) for w in white.astype(np.float32)]
     return [measured(found * (regions > 0), gaussians) for found in skies]
@@ -160,7 +160,9 @@ def test_structure_keeps_its_shape(gaussians, likelihood):
     ring *= 200 / ring.sum()
     data = likelihood.predict(torch.from_numpy(ring))
     regions = about((32, 32), 12)
-    sweep = Sweep(regions, data, likelihood, 1.0, sky.flux_density, BEAM, KERNEL)
+    sweep = Sweep(
+        regions, data, likelihood, 1.0, sky.flux_density, Gaussians(likelihood, BEAM, KERNEL)
+    )
     white = np.random.default_rng(0).normal(size=(ROUNDS, NPIX, NPIX)).astype(np.float32)
     found = sweep.redraw(0.8 * ring, white)
     assert found.sum() == pytest.approx(200, rel=0.05)

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from casa_ddpm.dirty import Beam
+from casa_ddpm.gaussians import Gaussians
 from casa_ddpm.likelihood import Likelihood
 from casa_ddpm.psf import gaussian
 from casa_ddpm.sky import flux_density
-from casa_ddpm.sweep import ROUNDS, Sweep
+from casa_ddpm.sweep import ROUNDS, Sweep, find_structure
 
 NPIX, BEAM, KERNEL = 64, 4.0, 2.0
 DRAWS = 150
@@ -48,7 +49,7 @@ def around(*places, radius=6):
 
 def redraw(sky, regions, data, likelihood, prior=flat, least=1.0, draws=DRAWS):
     """Skies after a sweep, shape (draws, ny, nx)."""
-    sweep = Sweep(regions, data, likelihood, least, prior, BEAM, KERNEL)
+    sweep = Sweep(regions, data, likelihood, least, prior, Gaussians(likelihood, BEAM, KERNEL))
     white = np.random.default_rng(1).normal(size=(draws, ROUNDS, NPIX, NPIX))
     return np.stack([sweep.redraw(sky, noise) for noise in white.astype(np.float32)])
 
@@ -168,3 +169,15 @@ def test_density_is_that_of_the_fields():
         grid = np.linspace(low, high, 4001)
         share = np.trapezoid(flux_density(grid), grid)
         assert count / len(flux) == pytest.approx(share, rel=0.06), (low, high)
+
+
+def test_structure_is_what_no_gaussian_describes(likelihood):
+    """A ring is, a point beside it is not."""
+    y, x = np.mgrid[:NPIX, :NPIX]
+    away = np.hypot(y - 20, x - 20)
+    ring = np.exp(-((away - 8) ** 2) / 4)
+    sky = ring + drawn((50, 50, 30.0))
+    regions = np.where(away < 14, 1, 0) + 2 * around((50, 50))
+    found = find_structure(sky, regions, Gaussians(likelihood, BEAM, KERNEL))
+    assert found[regions == 1] == pytest.approx(sky[regions == 1])
+    assert not found[regions != 1].any()

@@ -216,10 +216,6 @@ class ImageImager:
         self._write(".mask", mask)
         return mask[None]
 
-    def thermal_noise(self) -> float:
-        """NaN: there are no visibilities to tell."""
-        return float("nan")
-
     def summary(self) -> dict:
         """tclean's dict with nothing done."""
         return ImagingDict().returndict

@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from types import TracebackType
 
 import numpy as np
@@ -172,7 +173,9 @@ class VisibilityImager:
                 f"{self._shaping()} must make an image of the data that is larger than its beam, "
                 "got pixels that are all but equal within the primary beam"
             )
-        return planes
+        if self.only_dirty or not (thermal := self._thermal()):
+            return planes
+        return [plane and replace(plane, thermal=thermal) for plane in planes]
 
     def model(self) -> np.ndarray | None:
         """The .model on disk, shape (nplane, ny, nx) [Jy/pixel]; None where there is none."""
@@ -246,21 +249,19 @@ class VisibilityImager:
             )
         return mask
 
-    def thermal_noise(self) -> float:
+    def _thermal(self) -> float | None:
         """Noise of the image as the scatter of the visibilities makes it [Jy/beam].
 
-        Returns
-        -------
-        float
-            NaN for a cube, a mosaic or a Stokes parameter other than I, and where no baseline
-            has two integrations in a row.
+        None for a cube, a mosaic or a Stokes parameter other than I, and where no baseline
+        has two integrations in a row.
         """
         p = self.parameters
         plain = p["gridder"] in ("standard", "gridft", "wproject", "wprojectft")
         if not plain or p["specmode"] != "mfs" or p["stokes"] != "I" or p["parallel"]:
-            return float("nan")
+            return None
         # What visibilities of these imaging weights make of a noise of 1 Jy at weight 1.
-        return scatter(p) * self._open().calcVisAppSens()["effSens"]
+        noise = scatter(p) * self._open().calcVisAppSens()["effSens"]
+        return noise if noise > 0 else None
 
     def summary(self) -> dict:
         """The dict that tclean returns for niter=0, with what the residual on disk holds."""
