@@ -119,7 +119,7 @@ def passes(
         data = residual + scene.observe(model)
         seed = (options.sampling.seed, plane, len(cycles))
         condition = scene.condition(model + peeled, rest, sigma)
-        shown = scene.shown(model, residual)
+        shown = scene.canvas.shown(model, residual)
         skies = _draw(scene, denoiser, options, condition, shown, sigma, seed, progress)
         aggregate = scene.aggregate(scene.native(skies), options.aggregate)
         model = scene.fit(aggregate, data, sigma)
@@ -151,8 +151,8 @@ def _draw(
     seen, held = condition
     shape = ellipse(scene.dirty.beam)
     posterior = Posterior(denoiser, scene.settings, seen, shape, options.sampling, seed)
-    skies = scene.constrain(posterior.draw(progress) * sigma, held, shown, sigma, seed)
-    return scene.sweep(skies, shown, sigma, options.minflux, seed)
+    skies = scene.canvas.constrain(posterior.draw(progress) * sigma, held, shown, sigma, seed)
+    return scene.canvas.sweep(skies, shown, sigma, options.minflux, seed)
 
 
 class _Pass(NamedTuple):
@@ -245,8 +245,9 @@ def _finished(cycles: list[dict], options: Options, scene: Scene) -> str:
 
 def _result(best: _Pass, scene: Scene, options: Options, cycles, stop: str) -> Reconstruction:
     samples = scene.native(best.skies)
-    shown = scene.shown(best.model, best.residual)
-    sigma = scene.least_noise(best.residual, best.skies, shown)
+    shown = scene.canvas.shown(best.model, best.residual)
+    # The realisations hold fainter sources than the aggregate.
+    sigma = min(scene.noise(best.residual), scene.canvas.noise(best.skies, shown))
     left = noise.rms(best.residual, scene.valid)
     return Reconstruction(
         model=best.model,

@@ -23,6 +23,7 @@ from casa_ddpm import presence, shapes, sky
 from casa_ddpm.coupling import Box, Coupling, grown
 from casa_ddpm.gaussians import Gaussians, Shape
 from casa_ddpm.likelihood import Likelihood
+from casa_ddpm.rigid import Rigid
 
 #: Whole-image residuals are taken anew so often, for the far sidelobes of changed sources.
 ROUNDS = 3
@@ -30,16 +31,10 @@ ROUNDS = 3
 _NEAR = 12
 #: Rim of the stamp of a region, which a shift moves light into [pixel].
 _RIM = 4
-#: A source is moved by no more than this at a time [pixel].
-_FARTHEST = 1.0
-#: Structure in larger boxes [pixel] has a place that is no single number.
-_LARGEST = 40
 #: Prior probability that what looks like a Gaussian is one.
 GAUSSIAN = 0.95
 #: Largest region in which there may be no source after all [beam^2].
 _DOUBTFUL = 12.0
-#: Where the posterior of a flux is evaluated [standard deviations].
-_GRID = np.linspace(-4.5, 4.5, 91)
 
 
 @dataclass
@@ -98,6 +93,7 @@ class Sweep:
         self.least, self.prior = least, prior
         self.gaussians = gaussians
         self.coupling = Coupling(likelihood)
+        self.rigid = Rigid(self.coupling, likelihood.noise, least, prior)
         self.area, self.regions = area, int(regions.max(initial=0))
         self.boxes: list[Box] = []
         self.masks: list[np.ndarray] = []
@@ -199,7 +195,7 @@ class Sweep:
             born = state.network[k] is None
             widest = presence.SIZES[-1] if born else sky.MAJOR[1]
             return self._reshaped(stamp, gradient, other, widest, random)
-        return self._redrawn(stamp, gradient, random) if k in state.held else stamp
+        return self.rigid.redraw(stamp, gradient, random) if k in state.held else stamp
 
     def _is_doubtful(self, state: _State, k: int) -> bool:
         """Whether it is to be drawn if there is a source."""
@@ -249,9 +245,9 @@ class Sweep:
             if other is not None:
                 odds = drawn.evidence - self._evidence(other, fit) + special.logit(GAUSSIAN)
                 if random.random() >= special.expit(odds):
-                    return self._redrawn(other, empty - self.coupling.seen(other), random)
+                    return self.rigid.redraw(other, empty - self.coupling.seen(other), random)
         except FloatingPointError:
-            return self._redrawn(stamp, gradient, random)
+            return self.rigid.redraw(stamp, gradient, random)
         (image,) = self.gaussians.images(drawn.shape, drawn.centre, stamp.shape)
         return drawn.flux * image
 
@@ -264,48 +260,6 @@ class Sweep:
         )
         return float(fit.given(match, power, shape.major * shape.minor)[2][0])
 
-    def _redrawn(
-        self, stamp: np.ndarray, gradient: np.ndarray, random: np.random.Generator
-    ) -> np.ndarray:
-        """The light of one source with another flux, at another place."""
-        compact = max(stamp.shape) <= _LARGEST
-        templates = np.stack([stamp, *_slopes(stamp)]) if compact else stamp[None]
-        seen = self.coupling.seen(templates)
-        matrix = np.einsum("iyx,jyx->ij", templates, seen)
-        if not matrix[0, 0] > 0:  # a PSF that ends with the image can make it so
-            return stamp
-        slope = np.einsum("iyx,yx->i", templates, gradient)
-        factor = self._factor(stamp.sum(), slope[0], matrix[0, 0], random.normal())
-        if not compact:
-            return factor * stamp
-        # What the change of flux has explained is not there any more to be explained by a move.
-        slope = slope[1:] - (factor - 1) * matrix[1:, 0]
-        # A spline of lower order, or a Fourier shift, blurs or rings at two pixels a FWHM.
-        return factor * ndimage.shift(
-            stamp, self._shift(slope / factor, matrix[1:, 1:], random.normal(size=2)), order=5
-        )
-
-    def _factor(self, flux: float, slope: float, curvature: float, random: float) -> float:
-        """By how much the flux changes."""
-        noise = self.likelihood.noise
-        factor = 1 + slope / curvature + noise / np.sqrt(curvature) * _GRID
-        possible = factor * flux > self.least
-        fluxes = np.maximum(factor * flux, self.least) / noise
-        total = np.cumsum(np.exp(-(_GRID**2) / 2) * self.prior(fluxes, 0.0) * possible)
-        if not total[-1] > 0:
-            return 1.0
-        return float(np.interp(special.ndtr(random) * total[-1], total, factor))
-
-    def _shift(self, slope: np.ndarray, curvature: np.ndarray, random: np.ndarray):
-        """By how much (y, x) the source moves [pixel]; not at all where that is too far."""
-        try:
-            root = np.linalg.cholesky(curvature)
-        except np.linalg.LinAlgError:  # as above
-            return np.zeros(2)
-        drawn = np.linalg.solve(root.T, self.likelihood.noise * random)
-        shift = np.linalg.solve(curvature, slope) + drawn
-        return shift if np.hypot(*shift) < _FARTHEST else np.zeros(2)
-
 
 def find_structure(sky: np.ndarray, regions: np.ndarray, gaussians: Gaussians) -> np.ndarray:
     """The light of those regions that do not look like a Gaussian, shape (ny, nx)."""
@@ -315,11 +269,3 @@ def find_structure(sky: np.ndarray, regions: np.ndarray, gaussians: Gaussians) -
         if (stamp := sky[box] * mask).sum() > 0 and not gaussians.resemble(stamp):
             light[box] += stamp
     return light
-
-
-def _slopes(stamp: np.ndarray) -> np.ndarray:
-    """What a stamp gains where it moves by a pixel along y, and along x; shape (2, ny, nx)."""
-    spectrum = np.fft.rfft2(stamp)
-    ky = np.fft.fftfreq(stamp.shape[0])[:, None]
-    kx = np.fft.rfftfreq(stamp.shape[1])
-    return np.stack([np.fft.irfft2(-2j * np.pi * k * spectrum, s=stamp.shape) for k in (ky, kx)])

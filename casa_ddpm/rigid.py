@@ -1,0 +1,96 @@
+"""Light that keeps its shape: another flux and place of it, drawn from what the data say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage, special
+
+from casa_ddpm.coupling import Coupling
+
+#: A source is moved by no more than this at a time [pixel].
+_FARTHEST = 1.0
+#: Structure in larger boxes [pixel] has a place that is no single number.
+_LARGEST = 40
+#: Where the posterior of a flux is evaluated [standard deviations].
+_GRID = np.linspace(-4.5, 4.5, 91)
+
+
+@dataclass(frozen=True)
+class Rigid:
+    """What draws the flux and the place of light of any shape.
+
+    Parameters
+    ----------
+    coupling : Coupling
+    noise : float
+        Of the likelihood [flux/beam].
+    least : float
+        Least flux of a source.
+    prior : callable
+        Density of a flux [noise] of a source of an area [beam^2].
+    """
+
+    coupling: Coupling
+    noise: float
+    least: float
+    prior: Callable[[np.ndarray, np.ndarray | float], np.ndarray]
+
+    def redraw(
+        self, stamp: np.ndarray, gradient: np.ndarray, random: np.random.Generator
+    ) -> np.ndarray:
+        """The light of one source with another flux, at another place.
+
+        Parameters
+        ----------
+        stamp, gradient : ndarray, shape (ny, nx)
+            The light, and the likelihood's gradient there.
+        random : Generator
+        """
+        compact = max(stamp.shape) <= _LARGEST
+        templates = np.stack([stamp, *_slopes(stamp)]) if compact else stamp[None]
+        seen = self.coupling.seen(templates)
+        matrix = np.einsum("iyx,jyx->ij", templates, seen)
+        if not matrix[0, 0] > 0:  # a PSF that ends with the image can make it so
+            return stamp
+        slope = np.einsum("iyx,yx->i", templates, gradient)
+        factor = self._factor(stamp.sum(), slope[0], matrix[0, 0], random.normal())
+        if not compact:
+            return factor * stamp
+        # What the change of flux has explained is not there any more to be explained by a move.
+        slope = slope[1:] - (factor - 1) * matrix[1:, 0]
+        # A spline of lower order, or a Fourier shift, blurs or rings at two pixels a FWHM.
+        return factor * ndimage.shift(
+            stamp, self._shift(slope / factor, matrix[1:, 1:], random.normal(size=2)), order=5
+        )
+
+    def _factor(self, flux: float, slope: float, curvature: float, random: float) -> float:
+        """By how much the flux changes."""
+        noise = self.noise
+        factor = 1 + slope / curvature + noise / np.sqrt(curvature) * _GRID
+        possible = factor * flux > self.least
+        fluxes = np.maximum(factor * flux, self.least) / noise
+        total = np.cumsum(np.exp(-(_GRID**2) / 2) * self.prior(fluxes, 0.0) * possible)
+        if not total[-1] > 0:
+            return 1.0
+        return float(np.interp(special.ndtr(random) * total[-1], total, factor))
+
+    def _shift(self, slope: np.ndarray, curvature: np.ndarray, random: np.ndarray):
+        """By how much (y, x) the source moves [pixel]; not at all where that is too far."""
+        try:
+            root = np.linalg.cholesky(curvature)
+        except np.linalg.LinAlgError:  # as above
+            return np.zeros(2)
+        drawn = np.linalg.solve(root.T, self.noise * random)
+        shift = np.linalg.solve(curvature, slope) + drawn
+        return shift if np.hypot(*shift) < _FARTHEST else np.zeros(2)
+
+
+def _slopes(stamp: np.ndarray) -> np.ndarray:
+    """What a stamp gains where it moves by a pixel along y, and along x; shape (2, ny, nx)."""
+    spectrum = np.fft.rfft2(stamp)
+    ky = np.fft.fftfreq(stamp.shape[0])[:, None]
+    kx = np.fft.rfftfreq(stamp.shape[1])
+    return np.stack([np.fft.irfft2(-2j * np.pi * k * spectrum, s=stamp.shape) for k in (ky, kx)])
