@@ -111,7 +111,7 @@ def compare(
         "true": true,
         "flux": flux,
         "position": position,
-        "resolved": np.asarray(sources["resolved"], bool),
+        "kind": calibration.kinds(sources),
     }
 
 

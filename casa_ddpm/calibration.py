@@ -19,9 +19,9 @@ from casa_ddpm.odds import Odds
 #: Edges of the S/N bins in which errors are compared with what they claim to be.
 EDGES = (0, 4, 5, 7, 10, 20, 50, np.inf)
 #: Fewest sources of a bin; smaller ones join the next.
-FEWEST = 40
+FEWEST = 25
 #: Kinds of sources whose errors are calibrated by themselves.
-KINDS = ("compact", "resolved")
+KINDS = ("compact", "resolved", "confused")
 #: Share that a 68 % interval has to hold.
 ONE_SIGMA = 0.6827
 
@@ -82,13 +82,15 @@ class Calibration:
     ----------
     odds : Odds
         Of all candidates.
-    compact, resolved : Errors
-        Of sources that are told from a point and of all others.
+    compact, resolved, confused : Errors
+        Of sources that are not told from a point, of those that are, and of those that are
+        blended with others as well.
     """
 
     odds: Odds
     compact: Errors
     resolved: Errors
+    confused: Errors
 
     @classmethod
     def of(cls, stored: Mapping[str, Any]) -> Calibration | None:
@@ -122,10 +124,10 @@ class Calibration:
         """
         table = sources.copy()
         prob, snr = (np.asarray(table[name], float) for name in ("prob", "snr"))
-        resolved = np.asarray(table["resolved"], bool)
+        kind = kinds(table)
 
         def each(value) -> np.ndarray:
-            return np.where(resolved, value(self.resolved), value(self.compact))
+            return np.choose(kind, [value(getattr(self, name)) for name in KINDS])
 
         table["prob"] = self.odds.probability(prob, shadows(table, beam), snr, disturbance)
         flux = each(lambda errors: errors.flux_factor(snr))
@@ -135,6 +137,12 @@ class Calibration:
         for name in ("ra_err", "dec_err"):
             table[name] = each(lambda errors: errors.position_factor(snr)) * table[name]
         return table
+
+
+def kinds(sources) -> np.ndarray:
+    """Which of KINDS each row of a table of sources is of, int, shape (n,)."""
+    resolved, blended = (np.asarray(sources[name], bool) for name in ("resolved", "blended"))
+    return resolved * (1 + blended)
 
 
 def shadows(sources, beam: float) -> np.ndarray:
@@ -176,7 +184,7 @@ def fit(candidates: Mapping[str, np.ndarray]) -> Calibration:
         flux : distance of the true flux from the measured one, over the error on that
         side; NaN where the source has no true flux to compare with.
         position : both coordinates' distances over their errors, shape (n, 2); NaN likewise.
-        resolved : whether it is told from a point.
+        kind : see `kinds`.
 
     Returns
     -------
@@ -208,9 +216,9 @@ def _known(candidates: Mapping[str, np.ndarray]) -> np.ndarray:
 
 def _kinds(candidates: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
     """The candidates of each of KINDS."""
-    parts = zip(KINDS, (~candidates["resolved"], candidates["resolved"]), strict=True)
     return {
-        kind: {name: values[part] for name, values in candidates.items()} for kind, part in parts
+        kind: {name: values[candidates["kind"] == k] for name, values in candidates.items()}
+        for k, kind in enumerate(KINDS)
     }
 
 
@@ -236,7 +244,7 @@ def check(candidates: Mapping[str, np.ndarray]) -> dict[str, list[dict[str, floa
     -------
     dict
         prob: for each tenth of the probability the candidates, their mean probability and
-        the fraction that are sources. compact, resolved: for each bin of S/N the sources,
+        the fraction that are sources. For each of KINDS and bin of S/N the sources,
         the shares of fluxes and of positions within their 68 % intervals, and of fluxes
         within twice that.
     """
