@@ -94,9 +94,18 @@ class Calibration:
 
     @classmethod
     def of(cls, stored: Mapping[str, Any]) -> Calibration | None:
-        """What a checkpoint has stored; None where that is nothing."""
+        """What a checkpoint has stored; None where that is nothing.
+
+        Raises
+        ------
+        ValueError
+            If it is of another version.
+        """
         if not stored:
             return None
+        if missing := {"odds", *KINDS} - set(stored):
+            lacks = ", ".join(sorted(missing))
+            raise ValueError(f"network must be calibrated anew: its calibration lacks {lacks}")
         return cls(Odds(**stored["odds"]), *(Errors(**stored[kind]) for kind in KINDS))
 
     def stored(self) -> dict[str, dict[str, list[float]]]:

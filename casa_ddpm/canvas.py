@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 import torch
 from astropy.table import QTable
+from scipy import ndimage
 
 from casa_ddpm import noise
 from casa_ddpm.calibration import Calibration
@@ -48,11 +49,27 @@ class Canvas:
     settings : checkpoint.Settings
     frame : Frame
         Of the image.
+    valid : ndarray of bool, shape (ny, nx)
+        Where the primary beam is defined.
+
+    Attributes
+    ----------
+    inside, good : Tensor and ndarray of bool, shape canonical
+        Canonical pixels of the image itself, and where its data say something.
+
+    Raises
+    ------
+    ValueError
+        If the settings' calibration is of another version.
     """
 
-    def __init__(self, dirty: DirtyImage, settings: Settings, frame: Frame) -> None:
+    def __init__(
+        self, dirty: DirtyImage, settings: Settings, frame: Frame, valid: np.ndarray
+    ) -> None:
         self.dirty, self.settings, self.frame = dirty, settings, frame
+        self.calibration = Calibration.of(settings.calibration)
         self.inside = self._inside()
+        self.good = self._good(valid)
 
     def _inside(self) -> torch.Tensor:
         """1 on canonical pixels of the image itself, 0 on its mirrored margin."""
@@ -67,6 +84,15 @@ class Canvas:
             spans.append(slice(max(0, round(first * zoom)), round(last * zoom) + 1))
         inside[tuple(spans)] = 1
         return inside
+
+    def _good(self, valid: np.ndarray) -> np.ndarray:
+        """Pixels of the image, a beam away from those that CASA has blanked."""
+        inside = self.inside.numpy() > 0
+        if valid.all():
+            return inside
+        blank = self.frame.forward(torch.from_numpy(~valid).float()).numpy() > 0.5
+        good = inside & ~ndimage.binary_dilation(blank, iterations=round(self._widths()[0]))
+        return good if good.any() else inside & ~blank
 
     def shown(self, model: np.ndarray, residual: np.ndarray) -> torch.Tensor:
         """The dirty image of the whole sky on canonical pixels, as a likelihood predicts it.
@@ -155,8 +181,8 @@ class Canvas:
 
     def noise(self, skies: torch.Tensor, shown: torch.Tensor) -> float:
         """Noise of what the mean of realisations leaves of the data [Jy/beam]."""
-        left, inside = self._left(skies, shown), self.inside.numpy() > 0
-        return noise.thermal(left, self._psf.numpy(), inside)
+        left, least = self._left(skies, shown), self.dirty.thermal or 0
+        return noise.by_rings(left, self._psf.numpy(), self.good, least)
 
     def sources(
         self, skies: torch.Tensor, shown: torch.Tensor, sigma: float, left: float, minflux: float
@@ -179,9 +205,9 @@ class Canvas:
             return np.mean([sweep.chances(sky) for sky in skies.numpy()], axis=0)
 
         table = find_sources(skies.numpy(), cell, beam, kernel, sigma, minflux, chances)
-        if calibration := Calibration.of(self.settings.calibration):
+        if self.calibration:
             known = disturbance(sigma, self.dirty.thermal)
-            table = calibration.apply(table, beam.fwhm / cell, known)
+            table = self.calibration.apply(table, beam.fwhm / cell, known)
         x, y = frame.pixel(table["x"].value, table["y"].value)
         table["x"], table["y"] = x * table["x"].unit, y * table["y"].unit
         return table
@@ -193,17 +219,17 @@ class Canvas:
 
         `most` is the most that the noise can be, `least` the least flux of a source.
         """
-        likelihood, inside = self._likelihood(most), self.inside.numpy() > 0
+        likelihood = self._likelihood(most)
         # What the peel has left of sidelobes passed for noise; the realisations know better.
         left = self._left(skies, shown)
-        likelihood.noise = min(most, noise.rms(left, inside))
+        likelihood.noise = min(most, noise.rms(left, self.good))
         beam, kernel = self._widths()
         gaussians = Gaussians(likelihood, beam, kernel)
         structure = find_structure(skies.numpy().mean(0), regions, gaussians)
         clear = self._sidelobe < _TANGLED
         told = clear and self._errors(structure, shown, likelihood) < likelihood.noise
         missed = find_sites(left, likelihood.noise, beam) if told and sites else None
-        area = float(inside.sum() * told)
+        area = float(self.good.sum() * told)
         return Sweep(regions, shown, likelihood, least, flux_density, gaussians, missed, area)
 
     def _errors(self, structure: np.ndarray, shown: torch.Tensor, likelihood: Likelihood) -> float:
@@ -217,7 +243,7 @@ class Canvas:
     def _left(self, skies: torch.Tensor, shown: torch.Tensor) -> np.ndarray:
         """What the mean of realisations leaves of the data, on canonical pixels [Jy/beam]."""
         predicted = self._likelihood(1.0).predict(skies.mean(0))
-        return np.where(self.inside.numpy() > 0, (shown - predicted).numpy(), 0)
+        return np.where(self.good, (shown - predicted).numpy(), 0)
 
     def _widths(self) -> tuple[float, float]:
         """FWHM of the clean beam, and of a point in a realisation [canonical pixel]."""

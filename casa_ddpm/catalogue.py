@@ -50,7 +50,7 @@ COLUMNS = {
     "peak": (u.Jy / u.beam, "Peak at the clean beam's resolution, corrected"),
     "rms": (u.Jy / u.beam, "Noise of the image, corrected for the primary beam"),
     "snr": (None, "peak / rms"),
-    "prob": (None, "Share of the realisations that hold the source"),
+    "prob": (None, "Probability that there is the source, calibrated on held-out fields"),
     "major": (u.arcsec, "Major axis, deconvolved FWHM"),
     "minor": (u.arcsec, "Minor axis, deconvolved FWHM"),
     "pa": (u.deg, "Position angle of the major axis, east of north"),
@@ -83,7 +83,7 @@ def build(
     dirty : DirtyImage
         The image; its primary beam, frequency and WCS are used where present.
     noise : float
-        Rms of the dirty image [Jy/beam].
+        Of what is left of the data [Jy/beam].
     frame : callable, optional
         Takes x and y in the sources' pixels to those of `dirty`. Default: the same.
     meta : mapping, optional

@@ -10,9 +10,11 @@ import numpy as np
 _MAD = 1.482602218505602
 #: Rings of the uv plane in which noise is looked for.
 _RINGS = 4
-#: Times the noise of the rings without from which on a ring holds sky. Uniform weighting and
-#: tapers make the noise of rings differ as well, but by less.
-_EXCESS = 1.3
+#: Times the noise of the rings without from which on a ring holds sky. Tapers, and what is
+#: smoothed like a PSF, make the noise of rings differ as well, but by less.
+_EXCESS = 2.0
+#: Fewest independent Fourier modes of a plane that is cut into rings.
+_MODES = 100
 
 
 def rms(image: np.ndarray, valid: np.ndarray | None = None, clip: float = 3.5) -> float:
@@ -53,7 +55,9 @@ def rms(image: np.ndarray, valid: np.ndarray | None = None, clip: float = 3.5) -
     return float(sigma)
 
 
-def thermal(residual: np.ndarray, psf: np.ndarray, valid: np.ndarray | None = None) -> float:
+def by_rings(
+    residual: np.ndarray, psf: np.ndarray, valid: np.ndarray | None = None, least: float = 0.0
+) -> float:
     """Standard deviation of the noise where sky that no model explains may fill the image.
 
     Clipping cannot tell such a sky from noise. But it is large, and on the long baselines
@@ -66,7 +70,9 @@ def thermal(residual: np.ndarray, psf: np.ndarray, valid: np.ndarray | None = No
     psf : ndarray, shape (ny, nx)
         Centred on pixel (ny//2, nx//2); says how much noise a ring has to have.
     valid : ndarray of bool, shape (ny, nx), optional
-        As for `rms`, and so is the result: where all rings agree they are the same.
+        As for `rms`, and so is the result where all rings agree or the image is too small.
+    least : float
+        Least that the noise can be, unless `rms` is less: very strong tapers look like sky.
 
     Raises
     ------
@@ -79,12 +85,16 @@ def thermal(residual: np.ndarray, psf: np.ndarray, valid: np.ndarray | None = No
     spectrum = np.fft.rfft2(np.where(good, residual, 0))
     weight = _mirrored(np.fft.rfft2(np.fft.ifftshift(psf)).real, residual.shape[1])
     weight = weight / weight.sum()
+    if good.mean() < _MODES * (weight**2).sum():
+        return whole
     power, share = 0.0, 0.0
     for ring in _rings(weight, residual.shape)[::-1]:
         part = weight[ring].sum()
+        if not part > 0:
+            continue
         noise = rms(np.fft.irfft2(spectrum * ring, s=residual.shape), good) / np.sqrt(part)
         if share and noise > _EXCESS * np.sqrt(power / share):
-            return min(whole, float(np.sqrt(power / share)))
+            return min(whole, max(least, float(np.sqrt(power / share))))
         power, share = power + part * noise**2, share + part
     return whole
 

@@ -53,7 +53,7 @@ class Reconstruction:
     sources : QTable
         See `sources.find_sources`; x, y in image pixels.
     noise : float
-        Rms of the noise [Jy/beam].
+        Of what the model, or the mean of the realisations, leaves of the data [Jy/beam].
     cycles : list of dict
         Each pass's noise, residual peak within the clean mask and without it, rms
         and noise of what is left [Jy/beam], model flux [Jy], pixels of the mask and

@@ -70,7 +70,7 @@ class Scene:
         self.allowed = self.valid
         if allowed is not None:
             self.allow(allowed)
-        self.canvas = Canvas(dirty, settings, self.frame)
+        self.canvas = Canvas(dirty, settings, self.frame, self.valid)
 
     def allow(self, mask: np.ndarray) -> None:
         """Let the model change where the clean mask (ny, nx) and the primary beam reach."""
@@ -144,7 +144,7 @@ class Scene:
 
     def noise(self, residual: np.ndarray) -> float:
         """Of a residual [Jy/beam], however full of sky it still is."""
-        return noise.thermal(residual, self.dirty.psf, self.valid)
+        return noise.by_rings(residual, self.dirty.psf, self.valid, self.dirty.thermal or 0)
 
     def native(self, skies: torch.Tensor) -> np.ndarray:
         """Realisations on the image's own pixels [Jy/pixel]."""

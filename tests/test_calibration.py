@@ -115,6 +115,10 @@ def test_empty_table():
 def test_stored_form():
     assert Calibration.of(ALL.stored()) == ALL
     assert Calibration.of({}) is None
+    with pytest.raises(
+        ValueError, match="network must be calibrated anew: .* lacks confused, odds"
+    ):
+        Calibration.of({"compact": {}, "resolved": {}})
 
 
 def test_small_bins_join_the_next():

@@ -92,6 +92,8 @@ def test_what_is_returned(run, small_ms):
     account = result["ddpm"]
     assert account["imagename"] == name and account["seed"] == 3 and account["device"] == "cpu"
     assert account["noise"] == pytest.approx(small_ms.noise, rel=0.1)
+    # An upper bound: these sources turn by between integrations of five minutes.
+    assert 0.98 * small_ms.noise < account["thermalnoise"] < 2 * small_ms.noise
     assert set(account["seconds"]) == {"dirty", "reconstruct", "restore", "write"}
     assert account["sources"] <= account["candidates"]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from casa_ddpm.noise import rms, thermal
+from casa_ddpm.noise import by_rings, rms
 
 
 def field(seed, sources=0, brightness=100.0, npix=512):
@@ -101,38 +101,67 @@ def diffuse(weight, brightness):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_thermal_noise_is_the_rms_where_there_is_no_sky(seed):
+def test_noise_by_rings_is_the_rms_where_there_is_no_sky(seed):
     weight = plane()
     noise = observed_noise(weight, seed)
-    assert thermal(noise, seen(weight)) == rms(noise) == pytest.approx(1, rel=0.05)
+    assert by_rings(noise, seen(weight)) == rms(noise) == pytest.approx(1, rel=0.05)
 
 
 @pytest.mark.parametrize("brightness", [2.0, 5.0, 30.0])
-def test_thermal_noise_below_a_diffuse_sky_that_fills_the_image(brightness):
+def test_noise_by_rings_below_a_diffuse_sky_that_fills_the_image(brightness):
     weight = plane()
     image = observed_noise(weight, 0) + diffuse(weight, brightness)
     assert rms(image) > 0.9 * brightness
-    assert thermal(image, seen(weight)) == pytest.approx(1, rel=0.15)
+    assert by_rings(image, seen(weight)) == pytest.approx(1, rel=0.15)
 
 
-def test_thermal_noise_of_tapered_and_of_uniform_weights():
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("width", [0.1, 0.25, np.inf])
+def test_noise_by_rings_of_tapered_and_of_uniform_weights(width, seed):
     density = plane()
     radius = np.hypot(*np.meshgrid(np.fft.fftfreq(128), np.fft.fftfreq(128)))
-    taper = np.exp(-((radius / 0.25) ** 2))
-    for imaging in (taper, 1 / np.maximum(density, 1)):
+    taper = np.exp(-((radius / width) ** 2))
+    for imaging in (taper, taper / np.maximum(density, 1)):
         # The PSF has the weights, the noise's power their squares.
-        noise = observed_noise(density * imaging**2, 1)
-        assert thermal(noise, seen(density * imaging)) == pytest.approx(rms(noise), rel=1e-9)
+        noise = observed_noise(density * imaging**2, seed)
+        assert by_rings(noise, seen(density * imaging)) == pytest.approx(rms(noise), rel=1e-9)
 
 
-def test_thermal_noise_of_valid_pixels():
+def test_noise_by_rings_is_not_less_than_is_possible():
+    weight = plane()
+    image = observed_noise(weight, 0) + diffuse(weight, 5.0)
+    assert by_rings(image, seen(weight), least=2.0) == 2.0
+    assert by_rings(image, seen(weight), least=100.0) == rms(image)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_noise_by_rings_of_an_image_without_its_psf(seed):
+    """White noise smoothed with the Gaussian that stands in for the PSF."""
+    white = np.random.default_rng(seed).normal(size=(128, 128))
+    gaussian = np.zeros((128, 128))
+    gaussian[64, 64] = 1
+    gaussian = gaussian_filter(gaussian, 2)
+    noise = gaussian_filter(white, 2, mode="wrap")
+    assert by_rings(noise, gaussian / gaussian.max()) == pytest.approx(rms(noise), rel=1e-9)
+
+
+@pytest.mark.parametrize("npix", [16, 32])
+@pytest.mark.parametrize("reach", [0.02, 0.05, 0.14])
+def test_noise_by_rings_of_a_few_beams(npix, reach):
+    """A few modes of the uv plane, or a single one, are not cut into rings."""
+    weight = plane(npix, reach)
+    noise = observed_noise(weight, 0)
+    assert by_rings(noise, seen(weight)) == rms(noise)
+
+
+def test_noise_by_rings_of_valid_pixels():
     weight = plane()
     noise = observed_noise(weight, 0)
     valid = np.hypot(*np.mgrid[-64:64, -64:64]) < 50
     blanked = np.where(valid, noise, np.nan)
-    assert thermal(blanked, seen(weight), valid) == pytest.approx(rms(noise, valid), rel=1e-9)
+    assert by_rings(blanked, seen(weight), valid) == pytest.approx(rms(noise, valid), rel=1e-9)
 
 
-def test_thermal_noise_needs_noise():
+def test_noise_by_rings_needs_noise():
     with pytest.raises(ValueError, match="image must have noise"):
-        thermal(np.zeros((16, 16)), np.eye(16))
+        by_rings(np.zeros((16, 16)), np.eye(16))

@@ -13,6 +13,7 @@ if not measures.installed("casatasks"):
     pytest.skip("casatasks is not installed", allow_module_level=True)
 measures.configure()
 
+from casatasks import initweights  # noqa: E402
 from casatools import table  # noqa: E402
 
 from casa_ddpm import casa, noise  # noqa: E402
@@ -95,6 +96,28 @@ def test_the_scale_of_the_weights_does_not_matter(observed, own, tmp_path):
     assert found == pytest.approx(observed.noise, rel=0.01)
 
 
+def test_weights_of_channels(observed, own, tmp_path):
+    """Where each channel has a weight CASA takes it, and so does what is said of the noise."""
+    initweights(str(own), wtmode="weight", dowtsp=True)
+    tool = table()
+    tool.open(str(own), nomodify=False)
+    spectrum = tool.getcol("WEIGHT_SPECTRUM")
+    spectrum[:, 2:] /= 16
+    tool.putcol("WEIGHT_SPECTRUM", spectrum)
+    tool.done()
+
+    def disturb(columns):
+        random = np.random.default_rng(6)
+        noise = random.normal(scale=5e-3, size=(2, *columns["DATA"].shape))
+        columns["DATA"] = noise[0] + 1j * noise[1]
+        columns["DATA"][:, 2:] *= 4
+
+    change(own, disturb)
+    found, _ = thermal_noise(observed, tmp_path, own)
+    # Half of the visibilities count in full, the others for a sixteenth.
+    assert found == pytest.approx(observed.noise * math.sqrt(2 / (1 + 1 / 16)), rel=0.02)
+
+
 def test_interference_and_flags_do_not_matter(observed, own, tmp_path):
     def spoil(columns):
         random = np.random.default_rng(1)
@@ -112,6 +135,62 @@ def test_interference_and_flags_do_not_matter(observed, own, tmp_path):
 def test_a_selection(observed, tmp_path):
     found, _ = thermal_noise(observed, tmp_path, spw="1")
     assert found == pytest.approx(math.sqrt(2) * observed.noise, rel=0.02)
+
+
+def test_a_selection_of_channels(observed, own, tmp_path):
+    """Noise at the edges of the windows does not matter where they are not asked for."""
+
+    def spoil(columns):
+        random = np.random.default_rng(2)
+        noise = random.normal(scale=0.05, size=(2, *columns["DATA"].shape))
+        columns["DATA"][:, [0, 3]] += (noise[0] + 1j * noise[1])[:, [0, 3]]
+
+    change(own, spoil)
+    found, _ = thermal_noise(observed, tmp_path, own, spw="0~1:1~2")
+    assert found == pytest.approx(math.sqrt(2) * observed.noise, rel=0.02)
+
+
+def test_correlated_channels(observed, own, tmp_path):
+    """Hanning smoothing changes a channel's noise, not that of the image of all."""
+
+    def smooth(columns):
+        random = np.random.default_rng(3)
+        noise = random.normal(scale=5e-3, size=(2, *columns["DATA"].shape))
+        noise = noise[0] + 1j * noise[1]
+        around = np.roll(noise, 1, axis=1) + np.roll(noise, -1, axis=1)
+        columns["DATA"] = noise / 2 + around / 4
+
+    change(own, smooth)
+    found, _ = thermal_noise(observed, tmp_path, own)
+    assert found == pytest.approx(observed.noise, rel=0.03)
+
+
+def test_baselines_of_other_noise_and_of_other_weight(observed, own, tmp_path):
+    """A fifth of the antennas with five times the noise: all that the image has counts."""
+    tool = table()
+    tool.open(str(own))
+    bad = (tool.getcol("ANTENNA1") % 5 == 0) | (tool.getcol("ANTENNA2") % 5 == 0)
+    tool.done()
+
+    def disturb(columns):
+        random = np.random.default_rng(4)
+        noise = random.normal(scale=5e-3, size=(2, *columns["DATA"].shape))
+        columns["DATA"] = (noise[0] + 1j * noise[1]) * np.where(bad, 5, 1)
+
+    change(own, disturb)
+    found, _ = thermal_noise(observed, tmp_path, own)
+    share = bad.mean()
+    expected = observed.noise * math.sqrt(1 - share + 25 * share)
+    assert found == pytest.approx(expected, rel=0.02)
+
+
+def test_what_cannot_be_told_stops_no_image(observed, tmp_path, monkeypatch):
+    def broken(parameters):
+        raise RuntimeError("no such column")
+
+    monkeypatch.setattr("casa_ddpm.casa.imager.scatter", broken)
+    found, dirty = thermal_noise(observed, tmp_path)
+    assert found is None and dirty.data.any()
 
 
 @pytest.mark.parametrize(

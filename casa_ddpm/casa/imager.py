@@ -252,16 +252,20 @@ class VisibilityImager:
     def _thermal(self) -> float | None:
         """Noise of the image as the scatter of the visibilities makes it [Jy/beam].
 
-        None for a cube, a mosaic or a Stokes parameter other than I, and where no baseline
-        has two integrations in a row.
+        None for a cube, a mosaic or anything but Stokes I on one process, where no baseline has
+        two integrations in a row, and where CASA cannot tell: no image fails for that.
         """
         p = self.parameters
         plain = p["gridder"] in ("standard", "gridft", "wproject", "wprojectft")
         if not plain or p["specmode"] != "mfs" or p["stokes"] != "I" or p["parallel"]:
             return None
-        # What visibilities of these imaging weights make of a noise of 1 Jy at weight 1.
-        noise = scatter(p) * self._open().calcVisAppSens()["effSens"]
-        return noise if noise > 0 else None
+        try:
+            # What visibilities of these imaging weights make of a noise of 1 Jy at weight 1.
+            noise = scatter(p) * float(self._open().calcVisAppSens()["effSens"])
+        except Exception as error:
+            log(f"The thermal noise of the visibilities is not known: {_words(error)}", "WARN")
+            return None
+        return noise if 0 < noise < np.inf else None
 
     def summary(self) -> dict:
         """The dict that tclean returns for niter=0, with what the residual on disk holds."""

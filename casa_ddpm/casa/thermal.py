@@ -3,17 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
+from casatools import table
 
 from casa_ddpm.casa.visibilities import CHUNK, open_selected, selections, table_of
 
 #: Correlations that make Stokes I: RR, LL, XX, YY (casacore's Stokes::StokesTypes).
 _PARALLEL = (5, 8, 9, 12)
-#: Most rows that are read of each MeasurementSet and spectral window.
-_MOST = 50 * CHUNK
-#: Differences beyond this many times the median, in power, are no noise.
+#: Most channels of a spectral window that are looked at.
+_MOST_CHANNELS = 128
+#: Visibilities that are read at a time, and most that are read of a spectral window.
+_CHUNK, _MOST = 2_000_000, 100_000_000
+#: Differences beyond this many times their baseline's median, in power, are no noise.
 _OUTLIER = 25.0
+#: Baselines with a median of this many times that of all are no better.
+_BROKEN = 1000.0
+#: What the integrations of a baseline have in common.
+_KEYS = ("ANTENNA1", "ANTENNA2", "FIELD_ID", "SCAN_NUMBER")
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Integrations of a baseline that follow each other, in one correlation: shape (n,) each.
+
+    power: s^2 of `scatter` from each; weight: of it; baseline: a number for each.
+    """
+
+    power: np.ndarray
+    weight: np.ndarray
+    baseline: np.ndarray
 
 
 def scatter(parameters: dict) -> float:
@@ -22,7 +42,8 @@ def scatter(parameters: dict) -> float:
     The sky hardly changes between two integrations of a baseline, the noise does: the
     difference of two visibilities has a variance of s^2 (1/w + 1/w'), whatever the sky and
     the scale of the weights w. An image that weights them as w has a noise of
-    s / sqrt(sum of weights).
+    s / sqrt(sum of weights). Channels are added up first, because the noise of neighbours
+    may be correlated.
 
     Parameters
     ----------
@@ -34,70 +55,137 @@ def scatter(parameters: dict) -> float:
     float
         NaN where no baseline has two unflagged integrations in a row.
     """
-    powers, weights = [], []
+    power, weight = 0.0, 0.0
     for path, chosen in selections(parameters):
-        for power, weight in _differences(path, chosen, parameters["datacolumn"]):
-            powers.append(power)
-            weights.append(weight)
-    power, weight = (np.concatenate([np.zeros(0), *parts]) for parts in (powers, weights))
-    if not power.size:
-        return float("nan")
-    kept = power < _OUTLIER * np.median(power)
-    if not kept.any():  # all of them are 0
-        return 0.0
-    return float(np.sqrt(np.average(power[kept], weights=weight[kept])))
+        for found in _differences(path, chosen, parameters["datacolumn"]):
+            for pairs in _clipped(list(_by_baseline(found))):
+                power += float(pairs.weight @ pairs.power)
+                weight += float(pairs.weight.sum())
+    return float(np.sqrt(power / weight)) if weight > 0 else float("nan")
 
 
-def _differences(
-    path: str, chosen: dict[str, str], column: str
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Powers s^2 of differences of visibilities, and their weights, some rows at a time."""
+def _clipped(baselines: list[_Pairs]) -> Iterator[_Pairs]:
+    """Baselines without interference: each by its own noise, as they differ."""
+    medians = np.array([np.median(pairs.power) for pairs in baselines])
+    for pairs, median in zip(baselines, medians, strict=True):
+        if median <= _BROKEN * np.median(medians):
+            kept = pairs.power <= _OUTLIER * median
+            yield _Pairs(pairs.power[kept], pairs.weight[kept], pairs.baseline[kept])
+
+
+def _by_baseline(chunks: list[_Pairs]) -> Iterator[_Pairs]:
+    """The pairs of each baseline."""
+    if not chunks:
+        return
+    power, weight, baseline = (
+        np.concatenate([getattr(chunk, name) for chunk in chunks])
+        for name in ("power", "weight", "baseline")
+    )
+    order = np.argsort(baseline, kind="stable")
+    ends = np.flatnonzero(np.diff(baseline[order])) + 1
+    for part in np.split(order, ends):
+        if part.size:
+            yield _Pairs(power[part], weight[part], baseline[part])
+
+
+def _differences(path: str, chosen: dict[str, str], column: str) -> Iterator[list[_Pairs]]:
+    """The pairs of each data description of a MeasurementSet."""
     with table_of(path) as main:
         corrected = column == "corrected" and "CORRECTED_DATA" in main.colnames()
-    name = "corrected_data" if corrected else "data"
-    for identifier, parallel in enumerate(_parallel(path)):
-        with open_selected(path, chosen) as tool:
-            if not parallel.any() or not tool.selectinit(identifier):
-                continue
-            tool.iterinit(maxrows=CHUNK, adddefaultsortcolumns=False)
-            more, read = tool.iterorigin(), 0
-            while more and read < _MOST:
-                rows = tool.getdata([name, "flag", "flag_row", "weight", "time", *_KEYS])
-                read += len(rows["time"])
-                yield _paired(rows, name, parallel)
-                more = tool.iternext()
-            tool.iterend()
+        data = "CORRECTED_DATA" if corrected else "DATA"
+        for number, (window, parallel) in enumerate(_descriptions(path)):
+            rows, ranges = _selected(path, chosen, number)
+            if parallel.any() and rows.size:
+                channels = _channels(path, window, ranges)
+                yield list(_pairs(path, main, rows, data, parallel, channels))
 
 
-#: What the integrations of a baseline have in common.
-_KEYS = ("antenna1", "antenna2", "field_id", "scan_number")
+def _selected(path: str, chosen: dict[str, str], number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of a data description that are selected, and ranges of channels, shape (n, 4)."""
+    # Selected anew each time: the tool narrows what it has selected before.
+    with open_selected(path, chosen) as tool:
+        ranges = tool.msselectedindices()["channel"] if "spw" in chosen else np.empty((0, 4), int)
+        if not tool.selectinit(number):
+            return np.empty(0, int), ranges
+        return np.sort(tool.range(["rows"])["rows"]), ranges
 
 
-def _paired(
-    rows: dict[str, np.ndarray], name: str, parallel: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Of visibilities that follow each other on a baseline."""
-    order = np.lexsort([rows["time"], *(rows[key] for key in _KEYS)])
-    keys = np.stack([rows[key][order] for key in _KEYS])
-    pair = np.flatnonzero((keys[:, 1:] == keys[:, :-1]).all(0))
-    first, second = order[pair], order[pair + 1]
-    data = rows[name][parallel]
-    bad = (rows["flag"] | rows["flag_row"])[parallel]
-    weight = np.broadcast_to(rows["weight"][parallel][:, None], data.shape)
-    good = ~(bad[..., first] | bad[..., second])
-    good &= (weight[..., first] > 0) & (weight[..., second] > 0)
-    difference = (data[..., second] - data[..., first])[good]
-    inverse = 1 / weight[..., first][good] + 1 / weight[..., second][good]
-    # Half of the power is the real part's.
-    return np.abs(difference) ** 2 / inverse / 2, 2 / inverse
-
-
-def _parallel(path: str) -> list[np.ndarray]:
-    """For each data description, which of its correlations make Stokes I."""
+def _descriptions(path: str) -> list[tuple[int, np.ndarray]]:
+    """Each data description's spectral window, and which of its correlations make Stokes I."""
     with table_of(f"{path}/DATA_DESCRIPTION") as description:
-        identifiers = description.getcol("POLARIZATION_ID")
+        windows = description.getcol("SPECTRAL_WINDOW_ID")
+        setups = description.getcol("POLARIZATION_ID")
     with table_of(f"{path}/POLARIZATION") as polarization:
-        return [
-            np.isin(polarization.getcell("CORR_TYPE", int(number)), _PARALLEL)
-            for number in identifiers
-        ]
+        kinds = [polarization.getcell("CORR_TYPE", int(setup)) for setup in setups]
+    return [
+        (int(window), np.isin(kind, _PARALLEL)) for window, kind in zip(windows, kinds, strict=True)
+    ]
+
+
+def _channels(path: str, window: int, ranges: np.ndarray) -> range:
+    """The middle of the widest range of channels of a window that is selected."""
+    with table_of(f"{path}/SPECTRAL_WINDOW") as windows:
+        whole = [range(int(windows.getcell("NUM_CHAN", window)))]
+    asked = [range(a, b + 1, step) for w, a, b, step in ranges.tolist() if w == window]
+    widest = max(asked or whole, key=len)
+    skipped = max(0, len(widest) - _MOST_CHANNELS) // 2
+    return widest[skipped : skipped + _MOST_CHANNELS]
+
+
+def _pairs(
+    path: str, main: table, rows: np.ndarray, data: str, parallel: np.ndarray, channels: range
+) -> Iterator[_Pairs]:
+    """Pairs of rows of one data description, some rows at a time."""
+    with table_of(f"{path}/ANTENNA") as antennas:
+        number = antennas.nrows()
+    each = parallel.size * len(channels)
+    # Three integrations at least: pairs that are cut apart are lost.
+    step = max(3 * number * (number + 1) // 2, min(CHUNK, _CHUNK // each))
+    for start in range(0, min(len(rows), _MOST // each + 1), step):
+        part = main.selectrows(rows[start : start + step].tolist())
+        try:
+            yield _paired(part, data, parallel, channels)
+        finally:
+            part.done()
+
+
+def _paired(part: table, name: str, parallel: np.ndarray, channels: range) -> _Pairs:
+    """Of visibilities that follow each other on a baseline."""
+    time, *keys = (part.getcol(key) for key in ("TIME", *_KEYS))
+    order = np.lexsort([time, *keys])
+    sorted_keys = np.stack(keys)[:, order]
+    # The imager leaves autocorrelations out.
+    cross = sorted_keys[0, 1:] != sorted_keys[1, 1:]
+    pair = np.flatnonzero((sorted_keys[:, 1:] == sorted_keys[:, :-1]).all(0) & cross)
+    first, second = order[pair], order[pair + 1]
+    data, flags, weight = _visibilities(part, name, parallel, channels)
+    good = ~(flags[..., first] | flags[..., second])
+    good &= (weight[..., first] > 0) & (weight[..., second] > 0)
+    inverse = np.zeros(good.shape)
+    for side in (first, second):
+        inverse += 1 / np.where(good, weight[..., side], 1)
+    share = np.where(good, 2 / inverse, 0)
+    total = (share * np.where(good, data[..., second] - data[..., first], 0)).sum(1)
+    variance = (share**2 * inverse).sum(1)
+    known = variance > 0
+    baselines = np.broadcast_to(keys[0][first] * 100_000 + keys[1][first], known.shape)
+    # Half of the power is the real part's.
+    power = np.abs(total[known]) ** 2 / variance[known] / 2
+    return _Pairs(power, share.sum(1)[known], baselines[known])
+
+
+def _visibilities(
+    part: table, name: str, parallel: np.ndarray, channels: range
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Data, flags and weights of parallel correlations, shape (correlation, channel, row) each."""
+    box = [0, channels.start], [-1, channels[-1]], [1, channels.step]
+    data, flags = (part.getcolslice(column, *box) for column in (name, "FLAG"))
+    # Stokes I is made of visibilities of which no correlation is flagged.
+    flags = (flags | part.getcol("FLAG_ROW"))[parallel].any(0)
+    by_channel = "WEIGHT_SPECTRUM" in part.colnames() and part.iscelldefined("WEIGHT_SPECTRUM", 0)
+    if by_channel:
+        weight = part.getcolslice("WEIGHT_SPECTRUM", *box)[parallel]
+    else:
+        weight = part.getcol("WEIGHT")[parallel][:, None]
+    shape = data[parallel].shape
+    return data[parallel], np.broadcast_to(flags, shape), np.broadcast_to(weight, shape)
