@@ -373,7 +373,8 @@ def test_real_data(tmp_path, monkeypatch):
     assert imstat("ours.residual")["rms"][0] < 1.5 * imstat("theirs.residual")["rms"][0]
     table = QTable.read("ours.cat.ecsv")
     # What CLEAN comes down to with 5,000 iterations: calibration limits either of these.
-    assert table.meta["thermal"] == pytest.approx(0.39e-3, rel=0.1) < table.meta["noise"] / 2
+    assert table.meta["thermal"] == pytest.approx(0.39e-3, rel=0.1)
+    assert table.meta["noise"] > 3 * table.meta["thermal"]
     core = table[0]
     assert np.hypot(core["x"].value - 256, core["y"].value - 256) * 0.3 < 0.3
 
