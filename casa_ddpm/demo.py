@@ -125,9 +125,11 @@ def _peaks(imagename: Path, noise: float) -> QTable:
     sources = SourceCatalog(restored, segments, wcs=dirty.wcs)
     column, row = np.rint(sources.centroid).astype(int).T
     pb = casa.read_plane(f"{imagename}.pb")[row, column]
+    # Where the primary beam ends there is noise, and no flux to correct.
+    seen = pb > 0
     # A segment ends at the threshold and loses the wings; Kron's aperture takes them in.
-    flux = np.asarray(sources.kron_flux) / pixels_per_beam / pb * u.Jy
-    place = sources.sky_centroid.icrs
+    flux = np.asarray(sources.kron_flux)[seen] / pixels_per_beam / pb[seen] * u.Jy
+    place = sources.sky_centroid.icrs[seen]
     return QTable({"ra": place.ra, "dec": place.dec, "flux": flux})
 
 

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from tempfile import TemporaryDirectory
 from types import TracebackType
 
 import numpy as np
@@ -260,12 +261,24 @@ class VisibilityImager:
         if not plain or p["specmode"] != "mfs" or p["stokes"] != "I" or p["parallel"]:
             return None
         try:
-            # What visibilities of these imaging weights make of a noise of 1 Jy at weight 1.
-            noise = scatter(p) * float(self._open().calcVisAppSens()["effSens"])
+            noise = scatter(p) * self._sensitivity()
         except Exception as error:
             log(f"The thermal noise of the visibilities is not known: {_words(error)}", "WARN")
             return None
         return noise if 0 < noise < np.inf else None
+
+    def _sensitivity(self) -> float:
+        """Noise of an image with these imaging weights where visibilities of weight 1 have 1 Jy."""
+        # Under a name of its own: CASA takes the normalisation of a PSF back that is on disk.
+        with TemporaryDirectory() as folder:
+            name = os.path.join(folder, "image")
+            imager = PySynthesisImager(params=self._records(imagename=name, startmodel="", mask=""))
+            try:
+                imager.initializeImagers()
+                imager.setWeighting()
+                return float(imager.calcVisAppSens()["effSens"])
+            finally:
+                imager.deleteTools()
 
     def summary(self) -> dict:
         """The dict that tclean returns for niter=0, with what the residual on disk holds."""
