@@ -8,7 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from casatools import table
 
-from casa_ddpm.casa.visibilities import CHUNK, open_selected, selections, table_of
+from casa_ddpm.casa.visibilities import (
+    CHUNK,
+    open_selected,
+    selected_channels,
+    selections,
+    table_of,
+)
 
 #: Correlations that make Stokes I: RR, LL, XX, YY (casacore's Stokes::StokesTypes).
 _PARALLEL = (5, 8, 9, 12)
@@ -66,9 +72,10 @@ def scatter(parameters: dict) -> float:
 
 def _clipped(baselines: list[_Pairs]) -> Iterator[_Pairs]:
     """Baselines without interference: each by its own noise, as they differ."""
-    medians = np.array([np.median(pairs.power) for pairs in baselines])
+    medians = [np.median(pairs.power) for pairs in baselines]
+    most = _BROKEN * np.median(medians) if medians else 0.0
     for pairs, median in zip(baselines, medians, strict=True):
-        if median <= _BROKEN * np.median(medians):
+        if median <= most:
             kept = pairs.power <= _OUTLIER * median
             yield _Pairs(pairs.power[kept], pairs.weight[kept], pairs.baseline[kept])
 
@@ -104,7 +111,7 @@ def _selected(path: str, chosen: dict[str, str], number: int) -> tuple[np.ndarra
     """Rows of a data description that are selected, and ranges of channels, shape (n, 4)."""
     # Selected anew each time: the tool narrows what it has selected before.
     with open_selected(path, chosen) as tool:
-        ranges = tool.msselectedindices()["channel"] if "spw" in chosen else np.empty((0, 4), int)
+        ranges = selected_channels(tool, chosen)
         if not tool.selectinit(number):
             return np.empty(0, int), ranges
         return np.sort(tool.range(["rows"])["rows"]), ranges

@@ -41,7 +41,7 @@ def check_data(parameters: dict) -> None:
         If `vis` is not a MeasurementSet, lacks the data column, or the selection
         is wrong, empty or flagged throughout.
     """
-    paths = parameters["vis"] if isinstance(parameters["vis"], list) else [parameters["vis"]]
+    paths = _paths(parameters)
     if not paths or not all(isinstance(path, str) and path for path in paths):
         raise ValueError(f"vis must name a MeasurementSet, got {parameters['vis']!r}")
     for path in paths:
@@ -59,13 +59,13 @@ def selections(parameters: dict) -> list[tuple[str, dict[str, str]]]:
     ValueError
         If a selection parameter is a list of another length than `vis`.
     """
-    paths = parameters["vis"] if isinstance(parameters["vis"], list) else [parameters["vis"]]
+    paths = _paths(parameters)
     return [(path, _selection(parameters, n, len(paths))) for n, path in enumerate(paths)]
 
 
 def most_fields(parameters: dict) -> int:
     """The number of fields in that of the MeasurementSets which has most."""
-    paths = parameters["vis"] if isinstance(parameters["vis"], list) else [parameters["vis"]]
+    paths = _paths(parameters)
     numbers = []
     for path in paths:
         with table_of(f"{path}/FIELD") as fields:
@@ -75,10 +75,16 @@ def most_fields(parameters: dict) -> int:
 
 def falls_back(parameters: dict) -> list[str]:
     """The MeasurementSets without the CORRECTED_DATA asked for, whose DATA are imaged instead."""
-    paths = parameters["vis"] if isinstance(parameters["vis"], list) else [parameters["vis"]]
+    paths = _paths(parameters)
     if parameters["datacolumn"] != "corrected":
         return []
     return [path for path in paths if "CORRECTED_DATA" not in _columns(path)]
+
+
+def _paths(parameters: dict) -> list[str]:
+    """The paths of `vis`, which may be one alone."""
+    vis = parameters["vis"]
+    return vis if isinstance(vis, list) else [vis]
 
 
 def _check_measurement_set(path: str, datacolumn: str) -> None:
@@ -116,7 +122,7 @@ def _has_data(path: str, chosen: dict[str, str]) -> bool:
     with open_selected(path, chosen) as tool:
         if tool.nrow(selected=True) == 0:
             raise ValueError(f"vis={path!r} must hold visibilities, it has no rows")
-        channels = tool.msselectedindices()["channel"] if "spw" in chosen else np.empty((0, 4), int)
+        channels = selected_channels(tool, chosen)
     return any(not flags.all() for flags in _flags(path, chosen, channels))
 
 
@@ -132,6 +138,11 @@ def open_selected(path: str, chosen: dict[str, str]) -> Iterator[ms]:
         yield tool
     finally:
         tool.done()
+
+
+def selected_channels(tool: ms, chosen: dict[str, str]) -> np.ndarray:
+    """Spectral window, first and last channel, step of what is selected, (n, 4); none: all."""
+    return tool.msselectedindices()["channel"] if "spw" in chosen else np.empty((0, 4), int)
 
 
 def _reason(tool: ms) -> str:
