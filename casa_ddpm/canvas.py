@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from functools import cached_property
 
 import numpy as np
@@ -107,7 +108,7 @@ class Canvas:
         residual : ndarray, shape (ny, nx)
             What it leaves, from the visibilities [Jy/beam].
         """
-        seen = self._likelihood(1.0).predict(self._drawn(torch.from_numpy(model)))
+        seen = self._optics.predict(self._drawn(torch.from_numpy(model)))
         return self.frame.forward(torch.from_numpy(residual)) + seen
 
     def constrain(
@@ -242,7 +243,7 @@ class Canvas:
 
     def _left(self, skies: torch.Tensor, shown: torch.Tensor) -> np.ndarray:
         """What the mean of realisations leaves of the data, on canonical pixels [Jy/beam]."""
-        predicted = self._likelihood(1.0).predict(skies.mean(0))
+        predicted = self._optics.predict(skies.mean(0))
         return np.where(self.good, (shown - predicted).numpy(), 0)
 
     def _widths(self) -> tuple[float, float]:
@@ -251,8 +252,15 @@ class Canvas:
         return beam, self.settings.kernel * self.settings.scale
 
     def _likelihood(self, sigma: float) -> Likelihood:
-        """Of canonical skies."""
-        return Likelihood(self._psf, sigma, self.settings.kernel * self.settings.scale)
+        """Of canonical skies, with a noise of its own."""
+        likelihood = copy(self._optics)
+        likelihood.noise = sigma
+        return likelihood
+
+    @cached_property
+    def _optics(self) -> Likelihood:
+        """What the PSF makes of canonical skies, whatever the noise."""
+        return Likelihood(self._psf, 1.0, self.settings.kernel * self.settings.scale)
 
     @cached_property
     def _psf(self) -> torch.Tensor:
