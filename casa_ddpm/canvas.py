@@ -22,9 +22,8 @@ from casa_ddpm.odds import disturbance
 from casa_ddpm.posterior import noise_field
 from casa_ddpm.presence import find_sites
 from casa_ddpm.psf import smooth
-from casa_ddpm.sky import flux_density
 from casa_ddpm.sources import find_sources
-from casa_ddpm.sweep import ROUNDS, Sweep, find_structure
+from casa_ddpm.sweep import Sweep, find_structure
 
 #: Prior uncertainty of a canonical pixel, as a fraction of its brightness, when data refine it.
 TRUST = 0.5
@@ -175,7 +174,7 @@ class Canvas:
         regions = find_candidates(mean, *self._widths(), minflux / len(skies))
         sweep = self._sweep(skies, shown, sigma, minflux * sigma, regions, sites=True)
         for k, sky in enumerate(skies.numpy()):
-            parts = range(_SWEEP_NOISE, _SWEEP_NOISE + ROUNDS)
+            parts = range(_SWEEP_NOISE, _SWEEP_NOISE + sweep.rounds)
             white = np.stack([noise_field(seed, k, sky.shape, part)[0].numpy() for part in parts])
             skies[k] = torch.from_numpy(sweep.redraw(sky, white))
         return skies
@@ -231,7 +230,7 @@ class Canvas:
         told = clear and self._errors(structure, shown, likelihood) < likelihood.noise
         missed = find_sites(left, likelihood.noise, beam) if told and sites else None
         area = float(self.good.sum() * told)
-        return Sweep(regions, shown, likelihood, least, flux_density, gaussians, missed, area)
+        return Sweep(regions, shown, likelihood, least, gaussians, missed, area)
 
     def _errors(self, structure: np.ndarray, shown: torch.Tensor, likelihood: Likelihood) -> float:
         """What errors of the brightest leave in their sidelobes, and would pass for sources.

@@ -8,14 +8,14 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from casa_ddpm import sky
 from casa_ddpm.dirty import FWHM
 from casa_ddpm.likelihood import Likelihood
+from casa_ddpm.population import LEAST_RATIO
 
 #: Half the side of the PSF through which a source overlaps with itself [pixel].
 _HALF = 48
 #: Ellipticity of the least axis ratio.
-MOST_ELLIPTICAL = (1 - sky.LEAST_RATIO**2) / (1 + sky.LEAST_RATIO**2)
+MOST_ELLIPTICAL = (1 - LEAST_RATIO**2) / (1 + LEAST_RATIO**2)
 #: Largest box of a source that may be a Gaussian [pixel].
 _LARGEST = 120
 #: Widest such source [beam], and the most that it may differ from a Gaussian at the beam's

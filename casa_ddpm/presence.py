@@ -17,9 +17,9 @@ import numpy as np
 from skimage.feature import peak_local_max
 from skimage.segmentation import expand_labels
 
-from casa_ddpm import sky
 from casa_ddpm.dirty import FWHM
 from casa_ddpm.gaussians import Gaussians, Shape
+from casa_ddpm.population import Population, count_densities, count_shares, size_density
 
 #: FWHM of the sources that are looked for [beam].
 SIZES = (0.0, 0.5, 1.0, 1.5)
@@ -77,11 +77,9 @@ class Presence:
         Of the likelihood [flux/beam].
     least : float
         Least flux of a source.
-    prior : callable
-        Density of a flux [noise] of a source of an area [beam^2].
     """
 
-    def __init__(self, gaussians: Gaussians, noise: float, least: float, prior) -> None:
+    def __init__(self, gaussians: Gaussians, noise: float, least: float) -> None:
         zero = np.zeros(len(SIZES))
         powers = gaussians.powers(Shape(np.square(SIZES), zero, zero))
         # What the array hardly sees could be of any flux.
@@ -91,16 +89,30 @@ class Presence:
         self.sigmas = np.sqrt(gaussians.point + (self.sizes * gaussians.beam / FWHM) ** 2)
         #: Standard error of a flux.
         self.widths = noise / np.sqrt(powers)
-        #: Prior shares of the sizes.
-        self.shares = _shares()[possible]
-        flux = np.geomspace(least / noise, _BRIGHTEST, 1000)
-        self.evidences = [
-            _log_evidence(flux, prior(flux, size**2), width / noise) + np.log(share)
-            for size, width, share in zip(self.sizes, self.widths, self.shares, strict=True)
-        ]
         self.noise = noise
+        least /= noise
+        flux = np.geomspace(least, _BRIGHTEST, 1000)
+        # By kind of counts: the evidence, and how many sources are bright enough.
+        self._evidences = np.stack(
+            [
+                _log_evidence(flux, count_densities(flux, size**2), width / noise)
+                for size, width in zip(self.sizes, self.widths, strict=True)
+            ]
+        )
+        self._shares = np.stack([count_shares(least, size**2) for size in self.sizes])
 
-    def log_odds(self, data: np.ndarray, site: np.ndarray, density: float) -> np.ndarray:
+    def evidences(self, population: Population) -> np.ndarray:
+        """Log evidence at S/N of `_SNR` of a source of each size against none, (sizes, n)."""
+        known = np.log(np.maximum(population.counts, 1e-300))[:, None]
+        total = np.logaddexp.reduce(self._evidences + known, axis=1)
+        bright = self._shares @ np.array(population.counts)
+        with np.errstate(divide="ignore"):  # where none is extended
+            sizes = np.log(shares(population)[: len(self.sizes)])
+        return total + (sizes - np.log(bright))[:, None]
+
+    def log_odds(
+        self, data: np.ndarray, site: np.ndarray, density: float, population: Population
+    ) -> np.ndarray:
         """Log odds of a source at each pixel of a site, of each size, against none.
 
         Parameters
@@ -110,13 +122,16 @@ class Presence:
         site : ndarray of bool, shape (ny, nx)
         density : float
             Prior number of sources a pixel.
+        population : Population
+            That they are of.
 
         Returns
         -------
         ndarray, shape (n, sizes)
         """
         found = []
-        for sigma, width, evidence in zip(self.sigmas, self.widths, self.evidences, strict=True):
+        evidences = self.evidences(population)
+        for sigma, width, evidence in zip(self.sigmas, self.widths, evidences, strict=True):
             rows, columns = (_smoothing(n, sigma) for n in data.shape)
             snr = (rows @ data @ columns)[site] * width / self.noise**2
             found.append(np.interp(snr, _SNR, evidence))
@@ -144,26 +159,29 @@ def _smoothing(length: int, sigma: float) -> np.ndarray:
     return np.exp(-(away**2) / (2 * sigma**2)) / (np.sqrt(2 * np.pi) * sigma)
 
 
-def _log_evidence(flux: np.ndarray, prior: np.ndarray, width: float) -> np.ndarray:
+def _log_evidence(flux: np.ndarray, densities: np.ndarray, width: float) -> np.ndarray:
     """Log evidence at each of _SNR of a source against none, the flux integrated out.
 
-    `flux` and its standard error `width` are in units of the noise.
+    `flux` and its standard error `width` are in units of the noise; for each of k densities
+    of fluxes, (k, n).
     """
     exponent = _SNR[:, None] * flux / width - flux**2 / (2 * width**2)
-    top = exponent.max(1, keepdims=True)
-    integral = np.trapezoid(np.exp(exponent - top) * prior, flux, axis=1)
-    return np.log(integral) + top[:, 0] - np.log(np.trapezoid(prior, flux))
+    top = exponent.max(1)
+    likely = np.exp(exponent - top[:, None])
+    return np.log([np.trapezoid(likely * one, flux, axis=1) for one in densities]) + top
 
 
-def _shares() -> np.ndarray:
-    """Prior shares of the sizes among the sources that are looked for."""
+def shares(population: Population) -> np.ndarray:
+    """Prior shares of SIZES among the sources that are looked for."""
     sizes = np.array(SIZES)
     edges = np.concatenate([[0], (sizes[1:-1] + sizes[2:]) / 2, [SIZES[-1] * 1.25]])
-    shares = np.array([sky.POINTS, *(_mass(a, b) for a, b in zip(edges, edges[1:], strict=False))])
-    return shares / shares.sum()
+    extended = np.array([_mass(a, b) for a, b in zip(edges, edges[1:], strict=False)])
+    found = np.append(1 - population.extended, population.extended * extended)
+    return found / found.sum()
 
 
+@lru_cache(maxsize=len(SIZES))
 def _mass(low: float, high: float) -> float:
     """Share of the extended sources between two sizes [beam]."""
     sizes = np.linspace(low, high, 200)
-    return float(np.trapezoid(sky.size_density(sizes), sizes))
+    return float(np.trapezoid(size_density(sizes), sizes))

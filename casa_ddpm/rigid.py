@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import numpy as np
 from scipy import ndimage, special
 
 from casa_ddpm.coupling import Coupling
+from casa_ddpm.population import Population
 
 #: A source is moved by no more than this at a time [pixel].
 _FARTHEST = 1.0
@@ -18,74 +16,65 @@ _LARGEST = 40
 _GRID = np.linspace(-4.5, 4.5, 91)
 
 
-@dataclass(frozen=True)
-class Rigid:
-    """What draws the flux and the place of light of any shape.
+def redraw(
+    stamp: np.ndarray,
+    gradient: np.ndarray,
+    coupling: Coupling,
+    population: Population,
+    random: np.random.Generator,
+) -> np.ndarray:
+    """The light of one source with another flux, at another place.
 
     Parameters
     ----------
+    stamp, gradient : ndarray, shape (ny, nx)
+        The light, and the likelihood's gradient there.
     coupling : Coupling
-    noise : float
-        Of the likelihood [flux/beam].
-    least : float
-        Least flux of a source.
-    prior : callable
-        Density of a flux [noise] of a source of an area [beam^2].
+    population : Population
+        That it is of.
+    random : Generator
+
+    Returns
+    -------
+    ndarray, shape (ny, nx)
     """
+    compact = max(stamp.shape) <= _LARGEST
+    templates = np.stack([stamp, *_slopes(stamp)]) if compact else stamp[None]
+    seen = coupling.seen(templates)
+    matrix = np.einsum("iyx,jyx->ij", templates, seen)
+    if not matrix[0, 0] > 0:  # a PSF that ends with the image can make it so
+        return stamp
+    slope = np.einsum("iyx,yx->i", templates, gradient)
+    width = population.noise / np.sqrt(matrix[0, 0])
+    factor = _factor(stamp.sum(), slope[0] / matrix[0, 0], width, population, random.normal())
+    if not compact:
+        return factor * stamp
+    # What the change of flux has explained is not there any more to be explained by a move.
+    slope = slope[1:] - (factor - 1) * matrix[1:, 0]
+    # A spline of lower order, or a Fourier shift, blurs or rings at two pixels a FWHM.
+    white = population.noise * random.normal(size=2)
+    return factor * ndimage.shift(stamp, _shift(slope / factor, matrix[1:, 1:], white), order=5)
 
-    coupling: Coupling
-    noise: float
-    least: float
-    prior: Callable[[np.ndarray, np.ndarray | float], np.ndarray]
 
-    def redraw(
-        self, stamp: np.ndarray, gradient: np.ndarray, random: np.random.Generator
-    ) -> np.ndarray:
-        """The light of one source with another flux, at another place.
+def _factor(
+    flux: float, change: float, width: float, population: Population, random: float
+) -> float:
+    """By how much the flux changes: the data say by `change`, give or take `width`."""
+    factor = 1 + change + width * _GRID
+    total = np.cumsum(np.exp(-(_GRID**2) / 2) * population.density(factor * flux))
+    if not total[-1] > 0:
+        return 1.0
+    return float(np.interp(special.ndtr(random) * total[-1], total, factor))
 
-        Parameters
-        ----------
-        stamp, gradient : ndarray, shape (ny, nx)
-            The light, and the likelihood's gradient there.
-        random : Generator
-        """
-        compact = max(stamp.shape) <= _LARGEST
-        templates = np.stack([stamp, *_slopes(stamp)]) if compact else stamp[None]
-        seen = self.coupling.seen(templates)
-        matrix = np.einsum("iyx,jyx->ij", templates, seen)
-        if not matrix[0, 0] > 0:  # a PSF that ends with the image can make it so
-            return stamp
-        slope = np.einsum("iyx,yx->i", templates, gradient)
-        factor = self._factor(stamp.sum(), slope[0], matrix[0, 0], random.normal())
-        if not compact:
-            return factor * stamp
-        # What the change of flux has explained is not there any more to be explained by a move.
-        slope = slope[1:] - (factor - 1) * matrix[1:, 0]
-        # A spline of lower order, or a Fourier shift, blurs or rings at two pixels a FWHM.
-        return factor * ndimage.shift(
-            stamp, self._shift(slope / factor, matrix[1:, 1:], random.normal(size=2)), order=5
-        )
 
-    def _factor(self, flux: float, slope: float, curvature: float, random: float) -> float:
-        """By how much the flux changes."""
-        noise = self.noise
-        factor = 1 + slope / curvature + noise / np.sqrt(curvature) * _GRID
-        possible = factor * flux > self.least
-        fluxes = np.maximum(factor * flux, self.least) / noise
-        total = np.cumsum(np.exp(-(_GRID**2) / 2) * self.prior(fluxes, 0.0) * possible)
-        if not total[-1] > 0:
-            return 1.0
-        return float(np.interp(special.ndtr(random) * total[-1], total, factor))
-
-    def _shift(self, slope: np.ndarray, curvature: np.ndarray, random: np.ndarray):
-        """By how much (y, x) the source moves [pixel]; not at all where that is too far."""
-        try:
-            root = np.linalg.cholesky(curvature)
-        except np.linalg.LinAlgError:  # as above
-            return np.zeros(2)
-        drawn = np.linalg.solve(root.T, self.noise * random)
-        shift = np.linalg.solve(curvature, slope) + drawn
-        return shift if np.hypot(*shift) < _FARTHEST else np.zeros(2)
+def _shift(slope: np.ndarray, curvature: np.ndarray, white: np.ndarray) -> np.ndarray:
+    """By how much (y, x) the source moves [pixel]; not at all where that is too far."""
+    try:
+        root = np.linalg.cholesky(curvature)
+    except np.linalg.LinAlgError:  # as above
+        return np.zeros(2)
+    shift = np.linalg.solve(curvature, slope) + np.linalg.solve(root.T, white)
+    return shift if np.hypot(*shift) < _FARTHEST else np.zeros(2)
 
 
 def _slopes(stamp: np.ndarray) -> np.ndarray:

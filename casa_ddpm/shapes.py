@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.interpolate import CubicSpline
 
-from casa_ddpm import sky
 from casa_ddpm.gaussians import MOST_ELLIPTICAL, Gaussians, Shape
+from casa_ddpm.population import MAJOR, Population, size_density
 
 #: Where an integral over the flux is evaluated [standard deviations].
 _GRID = np.linspace(-4.5, 4.5, 61)
@@ -33,6 +33,8 @@ _ROUND = 0.05
 _FARTHEST = 1.0
 #: Width at which the scale of sizes turns from linear to logarithmic [beam^2].
 _TURN = 0.3
+#: Evidence that counts as none.
+_NEVER = 1e-30
 
 
 class Fit:
@@ -43,12 +45,8 @@ class Fit:
     Parameters
     ----------
     gaussians : Gaussians
-    noise : float
-        Of the likelihood.
-    least : float
-        Least flux.
-    prior : callable
-        Density of a flux [noise] of a source of an area [beam^2].
+    population : Population
+        That it is of.
     data : ndarray, shape (ny, nx)
         The likelihood's gradient where there is no source at all.
     widest : float
@@ -58,14 +56,11 @@ class Fit:
     def __init__(
         self,
         gaussians: Gaussians,
-        noise: float,
-        least: float,
-        prior: Callable[[np.ndarray, np.ndarray], np.ndarray],
+        population: Population,
         data: np.ndarray,
-        widest: float = sky.MAJOR[1],
+        widest: float = MAJOR[1],
     ) -> None:
-        self.gaussians, self.noise, self.least, self.prior = gaussians, noise, least, prior
-        self.data = data
+        self.gaussians, self.population, self.data = gaussians, population, data
         self.widest = min(widest, gaussians.widest)
 
     def fluxes(self, shape: Shape, centre: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -88,24 +83,28 @@ class Fit:
         """The same of n sources of any light, by their match, power and area, each (n,)."""
         if not (power > 0).all():
             raise FloatingPointError("a source must not have a negative power")
-        width = self.noise / np.sqrt(power)
+        noise = self.population.noise
+        width = noise / np.sqrt(power)
         flux = (match / power)[:, None] + width[:, None] * _GRID
-        density = np.exp(-(_GRID**2) / 2) * (flux > self.least)
-        known = np.maximum(flux, self.least) / self.noise
-        density *= self.prior(known, np.atleast_1d(area)[:, None])
+        density = np.exp(-(_GRID**2) / 2)
+        density = density * self.population.density(flux, np.atleast_1d(area)[:, None])
         with np.errstate(divide="ignore"):  # where no flux is possible
             integral = np.log(density.sum(1))
-        return flux, density, integral + np.log(width) + match**2 / (2 * power * self.noise**2)
+        return flux, density, integral + np.log(width) + match**2 / (2 * power * noise**2)
 
 
 @dataclass(frozen=True)
 class Source:
-    """A Gaussian source on its stamp: shape, centre (y, x) [pixel], flux and log evidence."""
+    """A Gaussian source on its stamp: shape, centre (y, x) [pixel], flux and log evidence.
+
+    favour : log evidence that it is extended, over that it is a point.
+    """
 
     shape: Shape
     centre: np.ndarray
     flux: float
     evidence: float
+    favour: float
 
 
 def redraw(shape: Shape, centre: np.ndarray, fit: Fit, random: np.random.Generator) -> Source:
@@ -123,11 +122,11 @@ def redraw(shape: Shape, centre: np.ndarray, fit: Fit, random: np.random.Generat
         centre = centre + axis * _draw_shift(shape, centre, axis, fit, random)
     shape = _draw_ellipticity(shape, "plus", float(shape.cross), centre, fit, random)
     shape = _draw_ellipticity(shape, "cross", float(shape.plus), centre, fit, random)
-    shape = _draw_size(shape, centre, fit, random)
+    shape, favour = _draw_size(shape, centre, fit, random)
     (fluxes,), (density,), (evidence,) = fit.fluxes(shape, centre)
     total = np.cumsum(density)
     flux = np.interp(random.random() * total[-1], total, fluxes)
-    return Source(shape, centre, float(flux), float(evidence))
+    return Source(shape, centre, float(flux), float(evidence), favour)
 
 
 def _draw_shift(
@@ -154,8 +153,32 @@ def _draw_ellipticity(
     return replace(shape, **{name: _draw(values, _masses(found + prior), random)})
 
 
-def _draw_size(shape: Shape, centre: np.ndarray, fit: Fit, random: np.random.Generator) -> Shape:
-    """Draw the size of what is a point or extended, with the prior of both."""
+def favour(shape: Shape, centre: np.ndarray, fit: Fit) -> float:
+    """Log evidence that a source of that ellipticity is extended, over that it is a point.
+
+    Raises
+    ------
+    FloatingPointError
+        See `Fit.fluxes`.
+    """
+    _, extended, point = _sizes(shape, centre, fit)
+    return _log_ratio(extended.sum(), point)
+
+
+def _draw_size(
+    shape: Shape, centre: np.ndarray, fit: Fit, random: np.random.Generator
+) -> tuple[Shape, float]:
+    """Draw the size of what is a point or extended, with the prior of both; and the favour."""
+    scales, extended, point = _sizes(shape, centre, fit)
+    share = fit.population.extended
+    told = _log_ratio(extended.sum(), point)
+    if random.random() * ((1 - share) * point + share * extended.sum()) < (1 - share) * point:
+        return replace(shape, extent=0.0), told
+    return replace(shape, extent=float(_extent(_draw(scales, extended, random)))), told
+
+
+def _sizes(shape: Shape, centre: np.ndarray, fit: Fit) -> tuple[np.ndarray, np.ndarray, float]:
+    """Scales of the extent (n,), evidence between them (n - 1,) if extended, and if a point."""
     longest = 1 + float(shape.ellipticity)
     scales, found = _line(
         lambda scale: fit.evidence(replace(shape, extent=_extent(scale)), centre),
@@ -163,11 +186,13 @@ def _draw_size(shape: Shape, centre: np.ndarray, fit: Fit, random: np.random.Gen
         float(np.log1p(fit.widest**2 / longest / _TURN)),
     )
     major = np.sqrt(_extent(scales) * longest)
-    extended = _masses(found) * sky.size_density((major[1:] + major[:-1]) / 2) * np.diff(major)
-    point = 0.0 if scales[0] > 0 else sky.POINTS * np.exp(found[0] - found.max())
-    if random.random() * (point + extended.sum()) < point:
-        return replace(shape, extent=0.0)
-    return replace(shape, extent=float(_extent(_draw(scales, extended, random))))
+    extended = _masses(found) * size_density((major[1:] + major[:-1]) / 2) * np.diff(major)
+    return scales, extended, 0.0 if scales[0] > 0 else float(np.exp(found[0] - found.max()))
+
+
+def _log_ratio(one: float, other: float) -> float:
+    """Logarithm of a ratio of masses, of which not both are 0."""
+    return float(np.log(max(one, _NEVER)) - np.log(max(other, _NEVER)))
 
 
 def _extent(scale: float | np.ndarray) -> np.ndarray:

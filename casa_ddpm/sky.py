@@ -10,19 +10,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
 
+from casa_ddpm import population
+
 #: Covariance of a Gaussian of unit FWHM.
 _UNIT = 1 / (8 * math.log(2))
-#: Shares of a field's single sources that are extended; each is as frequent as the others.
-WIDE = (0, 0.4, 0.9)
-#: Share of points among all single sources.
-POINTS = 1 - sum(WIDE) / len(WIDE)
-#: Least and greatest FWHM of an extended source [beam], and its least axis ratio.
-MAJOR, LEAST_RATIO = (0.2, 5.0), 0.3
 
 
 @dataclass(frozen=True)
@@ -154,65 +149,6 @@ def diffuse(rng: np.random.Generator, flux: float) -> Components:
 _SHAPES = (ring, disc, galaxy, diffuse)
 
 
-def _fluxes(rng: np.random.Generator, n: int) -> np.ndarray:
-    """Point-source S/N of a field's sources: faint, wide or steep counts."""
-    kind = rng.choice(3, p=[0.45, 0.35, 0.2])
-    if kind == 0:
-        return rng.uniform(0.5, 15, n)
-    if kind == 1:
-        return 10 ** rng.uniform(0, rng.uniform(1, 3), n)
-    return np.minimum((1 - rng.random(n)) ** (-1 / rng.uniform(0.8, 1.5)), 1000)
-
-
-def _count_density(flux: np.ndarray) -> np.ndarray:
-    """Density of `_fluxes`, from 0.5 to 1000."""
-    decades = np.maximum(np.log10(np.maximum(flux, 1)), 1)
-    wide = np.where(flux >= 1, np.log(3 / np.minimum(decades, 3)) / (2 * flux * math.log(10)), 0)
-    slope = np.linspace(0.8, 1.5, 15)
-    steep = np.mean(slope * np.maximum(flux, 1)[..., None] ** (-slope - 1), -1) * (flux >= 1)
-    faint = ((flux >= 0.5) & (flux < 15)) / 14.5
-    return 0.45 * faint + 0.35 * wide + 0.2 * steep
-
-
-@lru_cache(maxsize=1)
-def _tabulated() -> tuple[np.ndarray, np.ndarray]:
-    """Logarithms of fluxes and of their density."""
-    flux = np.geomspace(0.5, 999, 4000)
-    return np.log(flux), np.log(_count_density(flux))
-
-
-def flux_density(flux: np.ndarray, area: np.ndarray | float = 0.0) -> np.ndarray:
-    """Density of the flux [noise of a point] of single sources of an area in `draw`'s fields.
-
-    Parameters
-    ----------
-    flux : ndarray
-        From 0.5 to 1000 sqrt(1 + area); beyond, the density goes on as it ends.
-    area : ndarray or float
-        Product of the axes' FWHM [beam^2].
-    """
-    # Half of the extended sources are brighter, to be as easy to see as points.
-    gain = np.sqrt(1 + np.asarray(area, float))
-    known, density = _tabulated()
-    log_flux = np.log(np.asarray(flux, float))
-    own, brighter = (
-        np.exp(np.interp(x, known, density)) for x in (log_flux, log_flux - np.log(gain))
-    )
-    return (own + brighter / gain) / 2
-
-
-def size_density(major: np.ndarray) -> np.ndarray:
-    """Density of the FWHM [beam] of single sources in `draw`'s fields, points aside.
-
-    Its integral over the sizes that are drawn is 1 - POINTS. There are smaller sources on
-    the sky, though, so that below them it goes on at a quarter of its height.
-    """
-    low, high = MAJOR
-    height = (1 - POINTS) / math.log(high / low)
-    size = np.asarray(major, float)
-    return np.where(size < low, height / (4 * low), height / np.maximum(size, low)) * (size <= high)
-
-
 def _spread(rng: np.random.Generator, n: int, side: float) -> np.ndarray:
     """Positions (n, 2) over the field and a little beyond its edge; some in clusters or pairs."""
     where = rng.uniform(-0.52 * side, 0.52 * side, (n, 2))
@@ -239,10 +175,8 @@ def draw(rng: np.random.Generator, side: float) -> Components:
     densest = side**2 / 1.133 / 10
     most = int([0, 10, densest / 5, densest][crowd])
     n = int(rng.integers(min(1, most), most + 1))
-    position, flux = _spread(rng, n, side), _fluxes(rng, n)
-    wide = rng.random(n) < rng.choice(WIDE)
-    major = np.where(wide, np.exp(rng.uniform(math.log(MAJOR[0]), math.log(MAJOR[1]), n)), 0)
-    minor = major * rng.uniform(LEAST_RATIO, 1, n)
+    position, flux = _spread(rng, n, side), population.draw_fluxes(rng, n)
+    major, minor = population.draw_axes(rng, n)
     # Keep an extended source as easy to see as a point of its S/N, half of the time.
     flux = flux * np.where(rng.random(n) < 0.5, 1, np.sqrt(1 + major * minor))
     parts = [gaussians(position, flux, major, minor, rng.uniform(0, math.pi, n))]

@@ -19,14 +19,18 @@ import numpy as np
 import torch
 from scipy import ndimage, special
 
-from casa_ddpm import presence, shapes, sky
+from casa_ddpm import population, presence, rigid, shapes
+from casa_ddpm.candidates import find_neighbours
+from casa_ddpm.census import Census
 from casa_ddpm.coupling import Box, Coupling, grown
 from casa_ddpm.gaussians import Gaussians, Shape
 from casa_ddpm.likelihood import Likelihood
-from casa_ddpm.rigid import Rigid
+from casa_ddpm.population import Population
 
-#: Whole-image residuals are taken anew so often, for the far sidelobes of changed sources.
-ROUNDS = 3
+#: Least and most rounds of a sweep. Sources that touch settle together, which takes longer.
+ROUNDS = (3, 8)
+#: Neighbours a source with which the rounds begin to be more, and those of the most.
+_APART, _CROWDED = 1.0, 1.8
 #: How far around a source its change is followed within a round [pixel].
 _NEAR = 12
 #: Rim of the stamp of a region, which a shift moves light into [pixel].
@@ -43,7 +47,8 @@ class _State:
 
     sky, gradient (ny, nx): its light, and the likelihood's gradient there; light: that of
     each region, on its box; held: regions that hold a source; network: what the network
-    drew in those that hold a Gaussian, None where it was not the network's.
+    drew in those that hold a Gaussian, None where it was not the network's; census: what
+    these tell of the field.
     """
 
     sky: np.ndarray
@@ -51,6 +56,7 @@ class _State:
     light: list[np.ndarray]
     held: set[int]
     network: dict[int, np.ndarray | None]
+    census: Census
 
 
 class Sweep:
@@ -66,9 +72,6 @@ class Sweep:
         Of skies of that shape.
     least : float
         Flux below which a realisation does not hold a source.
-    prior : callable
-        Density of fluxes in units of the likelihood's noise, and of areas [beam^2];
-        need not be normalised.
     gaussians : Gaussians
         Of the likelihood.
     sites : ndarray of int, shape (ny, nx), optional
@@ -76,6 +79,8 @@ class Sweep:
     area : float
         Pixels on which sources may lie at all. Whether there is a source in a compact
         region or site is drawn as well, but not where this is 0.
+    census : callable
+        Takes a noise and a least flux, returns the `Census` that a realisation begins with.
     """
 
     def __init__(
@@ -84,17 +89,17 @@ class Sweep:
         data: torch.Tensor,
         likelihood: Likelihood,
         least: float,
-        prior: Callable[[np.ndarray, np.ndarray | float], np.ndarray],
         gaussians: Gaussians,
         sites: np.ndarray | None = None,
         area: float = 0.0,
+        census: Callable[[float, float], Census] = Census,
     ) -> None:
         self.data, self.likelihood = data, likelihood
-        self.least, self.prior = least, prior
-        self.gaussians = gaussians
+        self.least, self.gaussians, self.census = least, gaussians, census
         self.coupling = Coupling(likelihood)
-        self.rigid = Rigid(self.coupling, likelihood.noise, least, prior)
         self.area, self.regions = area, int(regions.max(initial=0))
+        #: How often all sources are drawn.
+        self.rounds = _rounds(len(find_neighbours(regions)) / max(self.regions, 1))
         self.boxes: list[Box] = []
         self.masks: list[np.ndarray] = []
         self.places: list[np.ndarray] = []
@@ -104,7 +109,7 @@ class Sweep:
     @cached_property
     def presence(self) -> presence.Presence:
         """What tells whether there is a source."""
-        return presence.Presence(self.gaussians, self.likelihood.noise, self.least, self.prior)
+        return presence.Presence(self.gaussians, self.likelihood.noise, self.least)
 
     def _divide(self, labels: np.ndarray) -> None:
         """Add boxes with a rim, masks on them and middles of all labels of an image."""
@@ -123,7 +128,7 @@ class Sweep:
         ----------
         sky : ndarray, shape (ny, nx)
             [flux/pixel].
-        white : ndarray of float32, shape (ROUNDS, ny, nx)
+        white : ndarray of float32, shape (rounds, ny, nx)
             White noise. What it is where a source is makes the source's random
             numbers, so that they do not depend on what else there is.
 
@@ -133,7 +138,7 @@ class Sweep:
         """
         state = self._state(sky)
         for turn, noise in enumerate(white):
-            if turn:
+            if turn:  # for the far sidelobes of what has changed
                 state.gradient = self._gradient(state.sky)
             for k, place in enumerate(self.places):
                 random = np.random.default_rng(noise[tuple(place)].view(np.uint32))
@@ -158,7 +163,26 @@ class Sweep:
             stamp[:] = 0
         held = {k for k, stamp in enumerate(light) if stamp.sum() > self.least}
         network = {k: light[k] for k in held if self.gaussians.resemble(light[k])}
-        return _State(sky.astype(float, copy=True), self._gradient(sky), light, held, network)
+        census = self.census(self.likelihood.noise, self.least)
+        state = _State(
+            sky.astype(float, copy=True), self._gradient(sky), light, held, network, census
+        )
+        for k in network:
+            self._count(state, k)
+        return state
+
+    def _count(self, state: _State, k: int) -> None:
+        """Take down the source of region k as the network drew it."""
+        stamp, gradient = state.light[k], state.gradient[self.boxes[k]]
+        flux, centre, shape = self.gaussians.measured(stamp)
+        fit = shapes.Fit(
+            self.gaussians, state.census.others(k), self.coupling.without(stamp, gradient)
+        )
+        try:
+            favour = shapes.favour(shape, centre, fit)
+        except FloatingPointError:
+            favour = 0.0
+        state.census.record(k, flux, shape.major * shape.minor, favour)
 
     def _gradient(self, sky: np.ndarray) -> np.ndarray:
         """Of the log likelihood in a sky, times noise^2, shape (ny, nx)."""
@@ -184,18 +208,14 @@ class Sweep:
             if not stamp.any():
                 state.held.discard(k)
                 state.network.pop(k, None)
+                state.census.discard(k)
             elif k not in state.held:
                 state.held.add(k)
                 state.network[k] = None
         if k in state.network:
-            # Only next to neighbours that are right already can the data tell
-            # whether they would rather have what the network drew.
-            other = state.network[k] if last else None
-            # What no network has seen is looked for among compact sources alone.
-            born = state.network[k] is None
-            widest = presence.SIZES[-1] if born else sky.MAJOR[1]
-            return self._reshaped(stamp, gradient, other, widest, random)
-        return self.rigid.redraw(stamp, gradient, random) if k in state.held else stamp
+            return self._reshaped(state, k, stamp, gradient, random, last)
+        known = state.census.others(k)
+        return self._moved(stamp, gradient, known, random) if k in state.held else stamp
 
     def _is_doubtful(self, state: _State, k: int) -> bool:
         """Whether it is to be drawn if there is a source."""
@@ -206,7 +226,7 @@ class Sweep:
     def _odds(self, state: _State, k: int, empty: np.ndarray) -> np.ndarray:
         """See `Presence.log_odds`; how many sources there are is known from the others."""
         density = (len(state.held - {k}) + 0.5) / self.area
-        return self.presence.log_odds(empty, self.masks[k], density)
+        return self.presence.log_odds(empty, self.masks[k], density, state.census.others(k))
 
     def _perhaps(
         self, state: _State, k: int, random: np.random.Generator
@@ -228,28 +248,39 @@ class Sweep:
 
     def _reshaped(
         self,
+        state: _State,
+        k: int,
         stamp: np.ndarray,
         gradient: np.ndarray,
-        other: np.ndarray | None,
-        widest: float,
         random: np.random.Generator,
+        last: bool,
     ) -> np.ndarray:
-        """A source drawn as a Gaussian, or another light of it if the data prefer that."""
+        """A source drawn as a Gaussian, or as the network drew it if the data prefer that."""
         empty = self.coupling.without(stamp, gradient)
+        known, drawn = state.census.others(k), state.network[k]
+        # What no network has seen is looked for among compact sources alone.
+        widest = presence.SIZES[-1] if drawn is None else population.MAJOR[1]
+        fit = shapes.Fit(self.gaussians, known, empty, widest)
         _, centre, shape = self.gaussians.measured(stamp)
-        fit = shapes.Fit(
-            self.gaussians, self.likelihood.noise, self.least, self.prior, empty, widest
-        )
         try:
-            drawn = shapes.redraw(shape, centre, fit, random)
-            if other is not None:
-                odds = drawn.evidence - self._evidence(other, fit) + special.logit(GAUSSIAN)
+            source = shapes.redraw(shape, centre, fit, random)
+            area = float(source.shape.major * source.shape.minor)
+            state.census.record(k, source.flux, area, source.favour)
+            # Only next to neighbours that are right already can the data tell
+            # whether they would rather have what the network drew.
+            if last and drawn is not None:
+                odds = source.evidence - self._evidence(drawn, fit) + special.logit(GAUSSIAN)
                 if random.random() >= special.expit(odds):
-                    return self.rigid.redraw(other, empty - self.coupling.seen(other), random)
+                    left = empty - self.coupling.seen(drawn)
+                    return self._moved(drawn, left, known, random)
         except FloatingPointError:
-            return self.rigid.redraw(stamp, gradient, random)
-        (image,) = self.gaussians.images(drawn.shape, drawn.centre, stamp.shape)
-        return drawn.flux * image
+            return self._moved(stamp, gradient, known, random)
+        (image,) = self.gaussians.images(source.shape, source.centre, stamp.shape)
+        return source.flux * image
+
+    def _moved(self, stamp: np.ndarray, gradient: np.ndarray, known: Population, random):
+        """A source with another flux, at another place, of the same shape."""
+        return rigid.redraw(stamp, gradient, self.coupling, known, random)
 
     def _evidence(self, stamp: np.ndarray, fit: shapes.Fit) -> float:
         """Log evidence of a source of any light."""
@@ -259,6 +290,11 @@ class Sweep:
             np.array([(light * image).sum()]) for image in (fit.data, self.coupling.seen(light))
         )
         return float(fit.given(match, power, shape.major * shape.minor)[2][0])
+
+
+def _rounds(neighbours: float) -> int:
+    """How many rounds sources need that have so many neighbours in the mean."""
+    return round(np.interp(neighbours, (_APART, _CROWDED), ROUNDS))
 
 
 def find_structure(sky: np.ndarray, regions: np.ndarray, gaussians: Gaussians) -> np.ndarray:

@@ -7,10 +7,12 @@ import pytest
 import torch
 from scipy import integrate, special
 
-from casa_ddpm import presence, sky
+from casa_ddpm import presence
+from casa_ddpm.census import Census
 from casa_ddpm.dirty import FWHM, Beam
 from casa_ddpm.gaussians import Gaussians, Shape
 from casa_ddpm.likelihood import Likelihood
+from casa_ddpm.population import Population
 from casa_ddpm.presence import SIZES, Presence, find_sites
 from casa_ddpm.psf import gaussian
 from casa_ddpm.sweep import ROUNDS, Sweep
@@ -48,24 +50,34 @@ def disc(radius=2.5, place=PLACE):
     return (np.hypot(y - place[0], x - place[1]) < radius).astype(int)
 
 
-def swept(likelihood, regions, data, sites=None, area=1000.0):
+class Points(Census):
+    """Of a field that is known to have points alone."""
+
+    def others(self, k):
+        return Population(self.noise, self.least, extended=0.0)
+
+
+def swept(likelihood, regions, data, sites=None, area=1000.0, census=Census):
     gaussians = Gaussians(likelihood, BEAM, KERNEL)
-    return Sweep(regions, data, likelihood, 1.0, sky.flux_density, gaussians, sites, area)
+    return Sweep(regions, data, likelihood, 1.0, gaussians, sites, area, census)
 
 
 def white(draws):
     rng = np.random.default_rng(3)
-    return rng.normal(size=(draws, ROUNDS, NPIX, NPIX)).astype(np.float32)
+    return rng.normal(size=(draws, ROUNDS[0], NPIX, NPIX)).astype(np.float32)
 
 
-def test_evidence_is_the_integral_over_fluxes(likelihood):
+@pytest.mark.parametrize(
+    "known", [Population(), Population(1.0, 1.0, (0.1, *[0.2] * 4, 0.1, *[0.0] * 4), 0.1)]
+)
+def test_evidence_is_the_integral_over_fluxes(likelihood, known):
     """Of a point at one pixel, and of a Gaussian of a beam, by quadrature."""
     gaussians = Gaussians(likelihood, BEAM, KERNEL)
-    found = Presence(gaussians, 1.0, 1.0, sky.flux_density)
+    found = Presence(gaussians, 1.0, 1.0)
     data = likelihood.sharpened(seen(likelihood, point(6.0), seed=1)).numpy()
     site = np.zeros((NPIX, NPIX), bool)
     site[PLACE] = True
-    odds = found.log_odds(data, site, 1.0)
+    odds = found.log_odds(data, site, 1.0, known)
     assert odds.shape == (1, len(SIZES))
     for j, size in ((0, 0.0), (2, 1.0)):
         shape = Shape(size**2, 0.0, 0.0)
@@ -73,10 +85,10 @@ def test_evidence_is_the_integral_over_fluxes(likelihood):
         match, power = (image * data).sum(), gaussians.powers(shape)[0]
 
         flux = np.geomspace(1, 999, 100_000)
-        density = sky.flux_density(flux, size**2)
+        density = known.density(flux, size**2)
         likely = np.exp(flux * match - flux**2 * power / 2)
         top, whole = (integrate.simpson(y, flux) for y in (density * likely, density))
-        expected = np.log(top / whole * found.shares[j])
+        expected = np.log(top / whole * presence.shares(known)[j])
         assert odds[0, j] == pytest.approx(expected, abs=0.05)
 
 
@@ -88,7 +100,7 @@ def test_probability_is_how_often_there_is_one(likelihood):
     # Half a source is expected beforehand on the whole area.
     area = 0.5 * len(pixels) / (prior / (1 - prior))
     fluxes = np.geomspace(1, 999, 4000)
-    steps = np.append(0, np.diff(fluxes)) * sky.flux_density(fluxes)
+    steps = np.append(0, np.diff(fluxes)) * Population().density(fluxes)
     total = np.cumsum(steps)
     rng = np.random.default_rng(8)
     chances, truths = [], []
@@ -97,8 +109,7 @@ def test_probability_is_how_often_there_is_one(likelihood):
         flux = np.interp(rng.random() * total[-1], total, fluxes)
         place = pixels[rng.integers(len(pixels))]
         data = seen(likelihood, point(flux * there, place), seed=k)
-        sweep = swept(likelihood, regions, data, area=area)
-        sweep.presence.evidences = _points_alone(sweep.presence)
+        sweep = swept(likelihood, regions, data, area=area, census=Points)
         chances.append(sweep.chances(np.zeros((NPIX, NPIX)))[0])
         truths.append(there)
     chances, truths = np.array(chances), np.array(truths)
@@ -107,12 +118,6 @@ def test_probability_is_how_often_there_is_one(likelihood):
         error = np.sqrt((chances[part] * (1 - chances[part])).sum()) / part.sum()
         assert part.sum() > 10
         assert truths[part].mean() == pytest.approx(chances[part].mean(), abs=3 * error + 0.01)
-
-
-def _points_alone(found):
-    """The evidences of a prior that has points alone."""
-    none = [np.full_like(e, -np.inf) for e in found.evidences[1:]]
-    return [found.evidences[0] - np.log(found.shares[0]), *none]
 
 
 def test_missed_sources_are_found(likelihood):
@@ -133,9 +138,7 @@ def test_sources_that_are_none_are_taken_away(likelihood):
     sweep = swept(likelihood, disc(4), data, area=10_000.0)
     skies = [sweep.redraw(point(5.0), noise) for noise in white(20)]
     assert np.mean([found.sum() > 1 for found in skies]) < 0.15
-    without = Sweep(
-        disc(4), data, likelihood, 1.0, sky.flux_density, Gaussians(likelihood, BEAM, KERNEL)
-    )
+    without = Sweep(disc(4), data, likelihood, 1.0, Gaussians(likelihood, BEAM, KERNEL))
     assert all(without.redraw(point(5.0), noise).sum() > 0.5 for noise in white(5))
 
 
@@ -170,8 +173,10 @@ def test_sites_are_where_the_residual_has_peaks(likelihood):
 
 def test_odds_grow_with_the_number_of_sources(likelihood):
     gaussians = Gaussians(likelihood, BEAM, KERNEL)
-    found = Presence(gaussians, 1.0, 1.0, sky.flux_density)
+    found = Presence(gaussians, 1.0, 1.0)
     data = likelihood.sharpened(seen(likelihood, point(3.0))).numpy()
-    few, many = (found.log_odds(data, disc() > 0, density) for density in (1e-3, 1e-2))
+    few, many = (
+        found.log_odds(data, disc() > 0, density, Population()) for density in (1e-3, 1e-2)
+    )
     assert presence.total(many) - presence.total(few) == pytest.approx(np.log(10))
     assert presence.total(few) == pytest.approx(special.logsumexp(few))

@@ -6,13 +6,21 @@ import numpy as np
 import pytest
 import torch
 
+from casa_ddpm import rigid
 from casa_ddpm.coupling import Coupling
 from casa_ddpm.dirty import Beam
 from casa_ddpm.likelihood import Likelihood
+from casa_ddpm.population import Population
 from casa_ddpm.psf import gaussian
-from casa_ddpm.rigid import Rigid
 
 NPIX, BEAM, KERNEL = 64, 4.0, 2.0
+
+
+class Flat(Population):
+    """Of any flux."""
+
+    def density(self, flux, area=0.0):
+        return (np.asarray(flux) > self.least).astype(float)
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +42,11 @@ def drawn(likelihood, now, truth, draws=200, least=1.0):
     left = likelihood.predict(torch.from_numpy(truth - now))
     gradient = likelihood.sharpened(left).numpy()
     box = slice(16, 48), slice(16, 48)
-    rigid = Rigid(Coupling(likelihood), likelihood.noise, least, lambda flux, area: 1 + 0 * flux)
+    coupling, known = Coupling(likelihood), Flat(likelihood.noise, least)
     random = np.random.default_rng(0)
-    found = np.stack([rigid.redraw(now[box], gradient[box], random) for _ in range(draws)])
+    found = np.stack(
+        [rigid.redraw(now[box], gradient[box], coupling, known, random) for _ in range(draws)]
+    )
     fluxes = found.sum((1, 2))
     y, x = np.indices(found.shape[1:])
     centres = np.stack([(found * axis).sum((1, 2)) / fluxes for axis in (y, x)], 1) + 16

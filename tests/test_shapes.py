@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from casa_ddpm import sky
+from casa_ddpm import population, sky
+from casa_ddpm.census import Census
 from casa_ddpm.dirty import FWHM, Beam
 from casa_ddpm.gaussians import MOST_ELLIPTICAL, Gaussians, Shape, moments
 from casa_ddpm.likelihood import Likelihood
+from casa_ddpm.population import Population
 from casa_ddpm.psf import gaussian
 from casa_ddpm.sweep import ROUNDS, Sweep
 
@@ -55,11 +57,13 @@ def measured(image, gaussians):
     return flux, centre, Shape.of(own / BEAM**2)
 
 
-def draws(gaussians, likelihood, data, start, number, prior=sky.flux_density, seed=1):
+def draws(gaussians, likelihood, data, start, number, census=Census, seed=1):
     """Flux and shape after a sweep that begins with the sky `start`."""
     regions = about((32, 32))
-    sweep = Sweep(regions, data, likelihood, 1.0, prior, Gaussians(likelihood, BEAM, KERNEL))
-    white = np.random.default_rng(seed).normal(size=(number, ROUNDS, NPIX, NPIX))
+    sweep = Sweep(
+        regions, data, likelihood, 1.0, Gaussians(likelihood, BEAM, KERNEL), census=census
+    )
+    white = np.random.default_rng(seed).normal(size=(number, ROUNDS[0], NPIX, NPIX))
     skies = [sweep.redraw(start, w) for w in white.astype(np.float32)]
     return [measured(found * (regions > 0), gaussians) for found in skies]
 
@@ -77,7 +81,7 @@ def test_shape_and_covariance_are_inverse():
 def test_shape_of_what_noise_has_made_negative():
     found = Shape.of(np.diag([-0.1, 0.3]))
     assert found.ellipticity == pytest.approx(MOST_ELLIPTICAL)
-    assert found.minor == pytest.approx(sky.LEAST_RATIO * found.major)
+    assert found.minor == pytest.approx(population.LEAST_RATIO * found.major)
     assert Shape.of(np.diag([-0.1, -0.2])).major == 0
 
 
@@ -131,20 +135,25 @@ def test_point_stays_a_point(gaussians, likelihood):
 def test_truths_of_the_prior_are_draws_like_any_other(gaussians, likelihood):
     """Cook, Gelman & Rubin (2006): the truth's rank among the draws is uniform."""
 
-    def prior(flux, area):
-        return ((flux > 8) & (flux < 60)).astype(float)
+    class Flat(Population):
+        def density(self, flux, area=0.0):
+            return ((flux > 8) & (flux < 60)).astype(float)
+
+    class Known(Census):
+        def others(self, k):
+            return Flat(self.noise, self.least)
 
     rng = np.random.default_rng(5)
     number, ranks = 9, []
     for k in range(60):
-        extended = rng.random() > sky.POINTS
+        extended = rng.random() < Population().extended
         major = np.exp(rng.uniform(np.log(0.2), np.log(2.5))) if extended else 0.0
-        true = ellipse(major, rng.uniform(sky.LEAST_RATIO, 1), rng.uniform(0, np.pi))
+        true = ellipse(major, rng.uniform(population.LEAST_RATIO, 1), rng.uniform(0, np.pi))
         flux, centre = rng.uniform(8, 60), 32 + rng.uniform(-0.4, 0.4, 2)
         (image,) = gaussians.images(true, centre, (NPIX, NPIX))
         data = likelihood.predict(torch.from_numpy(flux * image)) + noise(likelihood, k)
         (start,) = gaussians.images(ellipse(0.4, 0.7, 1.0), centre, (NPIX, NPIX))
-        found = draws(gaussians, likelihood, data, flux * start, number, prior, seed=k)
+        found = draws(gaussians, likelihood, data, flux * start, number, Known, seed=k)
         ranks.append(sum(one < flux for one, *_ in found))
     ranks = np.array(ranks)
     # Mean and width of a uniform rank of 0 ... 9, each within three standard errors.
@@ -160,10 +169,8 @@ def test_structure_keeps_its_shape(gaussians, likelihood):
     ring *= 200 / ring.sum()
     data = likelihood.predict(torch.from_numpy(ring))
     regions = about((32, 32), 12)
-    sweep = Sweep(
-        regions, data, likelihood, 1.0, sky.flux_density, Gaussians(likelihood, BEAM, KERNEL)
-    )
-    white = np.random.default_rng(0).normal(size=(ROUNDS, NPIX, NPIX)).astype(np.float32)
+    sweep = Sweep(regions, data, likelihood, 1.0, Gaussians(likelihood, BEAM, KERNEL))
+    white = np.random.default_rng(0).normal(size=(ROUNDS[0], NPIX, NPIX)).astype(np.float32)
     found = sweep.redraw(0.8 * ring, white)
     assert found.sum() == pytest.approx(200, rel=0.05)
     # A move by a part of a pixel, no more.
@@ -172,22 +179,22 @@ def test_structure_keeps_its_shape(gaussians, likelihood):
 
 def test_densities_are_those_of_the_fields():
     """Share of points, sizes and fluxes of single sources as `sky.draw` gives them."""
-    rng = np.random.default_rng(1)
+    known, rng = Population(), np.random.default_rng(1)
     parts = [sky.draw(rng, 40.0) for _ in range(1500)]
     single = [np.bincount(p.source)[p.source] == 1 for p in parts]
     covariance = np.concatenate([p.covariance[s] for p, s in zip(parts, single, strict=True)])
     flux = np.concatenate([p.flux[s] for p, s in zip(parts, single, strict=True)])
     major = FWHM * np.sqrt(np.linalg.eigvalsh(covariance)[:, 1].clip(0))
     # Fields are few and of very different richness, so that shares scatter by more.
-    assert np.mean(major == 0) == pytest.approx(sky.POINTS, abs=0.05)
+    assert np.mean(major == 0) == pytest.approx(1 - known.extended, abs=0.05)
     for low, high in ((0.2, 0.5), (0.5, 1.5), (1.5, 5)):
         grid = np.linspace(low, high, 2001)
-        share = np.trapezoid(sky.size_density(grid), grid)
+        share = np.trapezoid(known.sizes(grid), grid)
         found = np.mean((major >= low) & (major < high))
         assert found == pytest.approx(share, rel=0.15)
-    assert np.trapezoid(sky.flux_density(np.geomspace(0.5, 900, 9999), 3.0),
+    assert np.trapezoid(known.density(np.geomspace(0.5, 900, 9999), 3.0),
                         np.geomspace(0.5, 900, 9999)) == pytest.approx(1, abs=0.01)  # fmt: skip
     wide = (major > 1.5) & (major < 3)
     grid = np.geomspace(10, 900, 4001)
-    share = np.trapezoid(sky.flux_density(grid, 1.4), grid)
+    share = np.trapezoid(known.density(grid, 1.4), grid)
     assert np.mean(flux[wide] > 10) == pytest.approx(share, abs=0.1)

@@ -6,20 +6,30 @@ import numpy as np
 import pytest
 import torch
 
+from casa_ddpm.census import Census
 from casa_ddpm.dirty import Beam
 from casa_ddpm.gaussians import Gaussians
 from casa_ddpm.likelihood import Likelihood
+from casa_ddpm.population import Population, draw_fluxes
 from casa_ddpm.psf import gaussian
-from casa_ddpm.sky import flux_density
 from casa_ddpm.sweep import ROUNDS, Sweep, find_structure
 
 NPIX, BEAM, KERNEL = 64, 4.0, 2.0
 DRAWS = 150
 
 
-def flat(flux, area):
-    """Any flux, of points alone."""
-    return np.ones_like(flux) * (np.asarray(area) < 1e-3)
+class Points(Population):
+    """Points of any flux."""
+
+    def density(self, flux, area=0.0):
+        return (flux > self.least) * (np.asarray(area) < 1e-3)
+
+
+class Flat(Census):
+    """Of a field of which that is known beforehand."""
+
+    def others(self, k):
+        return Points(self.noise, self.least)
 
 
 @pytest.fixture(scope="module")
@@ -47,10 +57,12 @@ def around(*places, radius=6):
     return np.where(away.min(0) < radius, away.argmin(0) + 1, 0)
 
 
-def redraw(sky, regions, data, likelihood, prior=flat, least=1.0, draws=DRAWS):
+def redraw(sky, regions, data, likelihood, census=Flat, least=1.0, draws=DRAWS):
     """Skies after a sweep, shape (draws, ny, nx)."""
-    sweep = Sweep(regions, data, likelihood, least, prior, Gaussians(likelihood, BEAM, KERNEL))
-    white = np.random.default_rng(1).normal(size=(draws, ROUNDS, NPIX, NPIX))
+    sweep = Sweep(
+        regions, data, likelihood, least, Gaussians(likelihood, BEAM, KERNEL), census=census
+    )
+    white = np.random.default_rng(1).normal(size=(draws, ROUNDS[0], NPIX, NPIX))
     return np.stack([sweep.redraw(sky, noise) for noise in white.astype(np.float32)])
 
 
@@ -109,10 +121,15 @@ def test_prior_takes_the_selection_bias_away(likelihood):
     data = likelihood.predict(torch.from_numpy(drawn((32, 32, 4))))
     regions = around((32, 32))
 
-    def steep(flux, area):
-        return flux**-2.5 * flat(flux, area)
+    class Steep(Points):
+        def density(self, flux, area=0.0):
+            return np.maximum(flux, self.least) ** -2.5 * super().density(flux, area)
 
-    found = fluxes(redraw(drawn((32, 32, 4)), regions, data, likelihood, steep), regions)
+    class Known(Flat):
+        def others(self, k):
+            return Steep(self.noise, self.least)
+
+    found = fluxes(redraw(drawn((32, 32, 4)), regions, data, likelihood, Known), regions)
     grid = np.linspace(1, 10, 2000)
     density = np.exp(-((grid - 4) ** 2) / 2) * grid**-2.5
     mean = (grid * density).sum() / density.sum()
@@ -158,16 +175,14 @@ def test_a_source_does_not_depend_on_what_else_there_is(likelihood):
 
 
 def test_density_is_that_of_the_fields():
-    """flux_density against a histogram of what fields are drawn with."""
-    from casa_ddpm.sky import _fluxes
-
+    """Against a histogram of what fields are drawn with."""
     rng = np.random.default_rng(0)
-    flux = np.concatenate([_fluxes(rng, 20) for _ in range(20_000)])
+    flux = np.concatenate([draw_fluxes(rng, 20) for _ in range(20_000)])
     edges = np.array([0.5, 1, 2, 4, 8, 15, 30, 100, 300, 900])
     counts, _ = np.histogram(flux, edges)
     for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True):
         grid = np.linspace(low, high, 4001)
-        share = np.trapezoid(flux_density(grid), grid)
+        share = np.trapezoid(Population().density(grid), grid)
         assert count / len(flux) == pytest.approx(share, rel=0.06), (low, high)
 
 
@@ -181,3 +196,15 @@ def test_structure_is_what_no_gaussian_describes(likelihood):
     found = find_structure(sky, regions, Gaussians(likelihood, BEAM, KERNEL))
     assert found[regions == 1] == pytest.approx(sky[regions == 1])
     assert not found[regions != 1].any()
+
+
+def test_sources_that_touch_are_drawn_more_often(likelihood):
+    alone = around((20, 20), (44, 44))
+    touching = around((26, 26), (26, 36), (36, 26), (36, 36), radius=9)
+    rounds = [
+        Sweep(
+            r, torch.zeros(NPIX, NPIX), likelihood, 1.0, Gaussians(likelihood, BEAM, KERNEL)
+        ).rounds
+        for r in (alone, touching, np.zeros((NPIX, NPIX), int))
+    ]
+    assert rounds == [ROUNDS[0], ROUNDS[1], ROUNDS[0]]
