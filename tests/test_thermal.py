@@ -188,7 +188,7 @@ def test_what_cannot_be_told_stops_no_image(observed, tmp_path, monkeypatch):
     def broken(parameters):
         raise RuntimeError("no such column")
 
-    monkeypatch.setattr("casa_ddpm.casa.imager.scatter", broken)
+    monkeypatch.setattr("casa_ddpm.casa.sensitivity.scatter", broken)
     found, dirty = thermal_noise(observed, tmp_path)
     assert found is None and dirty.data.any()
 

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from tempfile import TemporaryDirectory
 from types import TracebackType
 
 import numpy as np
@@ -20,6 +16,7 @@ from casatasks.private.imagerhelpers.imager_return_dict import ImagingDict
 from casatasks.private.imagerhelpers.input_parameters import ImagerParameters
 from casatools import synthesisutils, table
 
+from casa_ddpm.casa.complaints import readable, shaping, words
 from casa_ddpm.casa.images import (
     log,
     next_name,
@@ -38,37 +35,9 @@ from casa_ddpm.casa.parameters import (
 )
 from casa_ddpm.casa.quantities import check_quantities
 from casa_ddpm.casa.regions import check_regions, why_empty
-from casa_ddpm.casa.thermal import scatter
+from casa_ddpm.casa.sensitivity import thermal_noise
 from casa_ddpm.casa.visibilities import check_data, falls_back, most_fields
 from casa_ddpm.dirty import DirtyImage
-
-#: What CASA says of a parameter that it refuses, where it does not name it as we do.
-_ABOUT = {
-    "FTMachine": "gridder",
-    "ftmachine": "gridder",
-    "telescope": "gridder",
-    "Weighting": "weighting",
-    "ephemeris": "phasecenter",
-    "Convolution function": "wprojplanes",
-    "calcChanFreqs": "width",
-    "matrix is singular": "width",
-    "start and width": "start",
-    "cubesource": "specmode",
-    "MDoppler": "veltype",
-    "Image shape is invalid": "nchan",
-    "createImStore": "startmodel",
-    "projection code": "projection",
-}
-#: The head of a line in CASA's log: time, priority and, where it is given, the place in its source.
-_LOG_LINE = re.compile(
-    r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\s+[A-Z]+\d?\s+(\S*::\S+\s*(\(file [^)]*\))?)?"
-)
-#: Parameters that shape the image's grid, and what of the visibilities falls on it.
-_SHAPING = (
-    "imsize", "cell", "phasecenter", "stokes", "projection", "specmode", "reffreq", "nchan",
-    "start", "width", "outframe", "veltype", "restfreq", "interpolation", "gridder",
-    "psfphasecenter", "weighting", "robust", "noise", "npixels", "uvtaper",
-)  # fmt: skip
 
 
 class VisibilityImager:
@@ -125,7 +94,7 @@ class VisibilityImager:
             self.imagename = next_name(self.imagename)
         # CASA must not count the name up once more.
         self._settings |= {"imagename": self.imagename, "restart": True}
-        with self._readable(ValueError):
+        with readable(self.parameters, ValueError):
             self._check_products()
             self._open()
 
@@ -158,24 +127,25 @@ class VisibilityImager:
             .residual: the dirty image, or, where `startmodel` or a .model on disk
             continues an earlier run, what that model leaves of it (see `model`).
         """
-        with self._readable(RuntimeError):
+        with readable(self.parameters, RuntimeError):
             self._make_images(self._open())
         # calcres=False can ask for the PSF alone
         if not self._has_residual():
             return []
-        planes = self._read_planes()
+        planes, asked = self._read_planes(), shaping(self.parameters)
         if not any(planes):
             raise ValueError(
-                f"{self._shaping()} must leave the visibilities some weight on the image's grid, "
+                f"{asked} must leave the visibilities some weight on the image's grid, "
                 "got a PSF that is zero throughout"
             )
         if not self.only_dirty and not any(_varies(plane) for plane in planes if plane):
             raise ValueError(
-                f"{self._shaping()} must make an image of the data that is larger than its beam, "
+                f"{asked} must make an image of the data that is larger than its beam, "
                 "got pixels that are all but equal within the primary beam"
             )
-        if self.only_dirty or not (thermal := self._thermal()):
+        if self.only_dirty:
             return planes
+        thermal = thermal_noise(self.parameters, self._records)
         return [plane and replace(plane, thermal=thermal) for plane in planes]
 
     def model(self) -> np.ndarray | None:
@@ -205,7 +175,7 @@ class VisibilityImager:
             with opened(path) as tool:
                 weighted = os.path.isdir(self.imagename + ".weight")
                 tool.setmiscinfo(tool.miscinfo() | {"useweightimage": weighted})
-        with self._readable(RuntimeError):
+        with readable(self.parameters, RuntimeError):
             imager.runMajorCycle()
         return read_planes(self.imagename + ".residual")
 
@@ -238,7 +208,7 @@ class VisibilityImager:
             deconvolver.setupmask()
         except RuntimeError as error:
             mask = self.parameters["mask"]
-            raise ValueError(f"mask={mask!r} is refused by CASA: {_words(error)}") from error
+            raise ValueError(f"mask={mask!r} is refused by CASA: {words(error)}") from error
         # From now on the mask is the one on disk: CASA does not take both.
         self._settings["mask"] = ""
         mask = read_planes(self.imagename + ".mask") > 0.5
@@ -249,36 +219,6 @@ class VisibilityImager:
                 f"{why_empty(given)}"
             )
         return mask
-
-    def _thermal(self) -> float | None:
-        """Noise of the image as the scatter of the visibilities makes it [Jy/beam].
-
-        None for a cube, a mosaic or anything but Stokes I on one process, where no baseline has
-        two integrations in a row, and where CASA cannot tell: no image fails for that.
-        """
-        p = self.parameters
-        plain = p["gridder"] in ("standard", "gridft", "wproject", "wprojectft")
-        if not plain or p["specmode"] != "mfs" or p["stokes"] != "I" or p["parallel"]:
-            return None
-        try:
-            noise = scatter(p) * self._sensitivity()
-        except Exception as error:
-            log(f"The thermal noise of the visibilities is not known: {_words(error)}", "WARN")
-            return None
-        return noise if 0 < noise < np.inf else None
-
-    def _sensitivity(self) -> float:
-        """Noise of an image with these imaging weights where visibilities of weight 1 have 1 Jy."""
-        # Under a name of its own: CASA takes the normalisation of a PSF back that is on disk.
-        with TemporaryDirectory() as folder:
-            name = os.path.join(folder, "image")
-            imager = PySynthesisImager(params=self._records(imagename=name, startmodel="", mask=""))
-            try:
-                imager.initializeImagers()
-                imager.setWeighting()
-                return float(imager.calcVisAppSens()["effSens"])
-            finally:
-                imager.deleteTools()
 
     def summary(self) -> dict:
         """The dict that tclean returns for niter=0, with what the residual on disk holds."""
@@ -338,28 +278,6 @@ class VisibilityImager:
                 f"facets={facets} must suit imsize={size}, use another number: {error}"
             ) from error
 
-    @contextmanager
-    def _readable(self, otherwise: type[Exception]) -> Iterator[None]:
-        """What CASA says when it fails, in a line and, where that is known, with the parameter."""
-        try:
-            yield
-        except RuntimeError as error:
-            words = _words(error)
-            name = next((name for said, name in _ABOUT.items() if said in words), None)
-            if name is None:
-                raise otherwise(f"CASA's imager refuses {self._shaping()}: {words}") from error
-            instead = "; use 'standard', 'wproject' or 'mosaic'" if name == "gridder" else ""
-            value = self.parameters[name]
-            raise ValueError(
-                f"{name}={value!r} is refused by CASA's imager: {words}{instead}"
-            ) from error
-
-    def _shaping(self) -> str:
-        """The parameters that were set of those that shape an image."""
-        # as CASA's tools take the default, which is how parameters are kept
-        plain, p = tclean_defaults() | {"uvtaper": [""]}, self.parameters
-        return ", ".join(f"{n}={p[n]!r}" for n in _SHAPING if p[n] not in (plain[n], []))
-
     def _has_residual(self) -> bool:
         return os.path.isdir(self.imagename + ".residual")
 
@@ -412,9 +330,3 @@ def _varies(plane: DirtyImage) -> bool:
     """Whether pixels within the primary beam differ, and the image is larger than the beam."""
     pixels = plane.data if plane.pb is None else plane.data[plane.pb > 0]
     return pixels.size > 1 and bool(np.ptp(pixels) > 0) and float(plane.psf.min()) < 0.5
-
-
-def _words(error: Exception) -> str:
-    """What CASA says, in one line, without the time and the place in its source."""
-    said = str(error).split("... thrown by")[0]
-    return " ".join(_LOG_LINE.sub(" ", said).split())
