@@ -107,7 +107,7 @@ def compare(
         "prob": np.asarray(sources["prob"], float),
         "shadow": calibration.shadows(sources, scale),
         "snr": np.asarray(sources["snr"], float),
-        "disturbance": np.full(len(x), disturbance(noise, dirty.thermal)),
+        "disturbance": np.full(len(x), disturbance(dirty, noise)),
         "true": true,
         "flux": flux,
         "position": position,

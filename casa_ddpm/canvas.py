@@ -32,8 +32,6 @@ _FAINT = 8.0
 #: Errors of a source's calibration and of its shape, as a share of its sidelobes; and of
 #: structure's, which is no sum of a few Gaussians and is as the network drew it.
 _ERRORS, _STRUCTURE_ERRORS = 0.01, 0.03
-#: Sidelobe from which on sources are told apart only together, not one after the other.
-_TANGLED = 0.35
 #: Which of a realisation's noise fields is the one that it is fitted with.
 _FIT_NOISE = 2**31
 #: The first of those that its sources are drawn anew with.
@@ -50,7 +48,7 @@ class Canvas:
     frame : Frame
         Of the image.
     valid : ndarray of bool, shape (ny, nx)
-        Where the primary beam is defined.
+        Where there is an image.
 
     Attributes
     ----------
@@ -206,8 +204,7 @@ class Canvas:
 
         table = find_sources(skies.numpy(), cell, beam, kernel, sigma, minflux, chances)
         if self.calibration:
-            known = disturbance(sigma, self.dirty.thermal)
-            table = self.calibration.apply(table, beam.fwhm / cell, known)
+            table = self.calibration.apply(table, beam.fwhm / cell, disturbance(self.dirty, sigma))
         x, y = frame.pixel(table["x"].value, table["y"].value)
         table["x"], table["y"] = x * table["x"].unit, y * table["y"].unit
         return table
@@ -226,8 +223,9 @@ class Canvas:
         beam, kernel = self._widths()
         gaussians = Gaussians(likelihood, beam, kernel)
         structure = find_structure(skies.numpy().mean(0), regions, gaussians)
-        clear = self._sidelobe < _TANGLED
-        told = clear and self._errors(structure, shown, likelihood) < likelihood.noise
+        told = (
+            not self.dirty.tangled and self._errors(structure, shown, likelihood) < likelihood.noise
+        )
         missed = find_sites(left, likelihood.noise, beam) if told and sites else None
         area = float(self.good.sum() * told)
         return Sweep(regions, shown, likelihood, least, gaussians, missed, area)
@@ -238,7 +236,9 @@ class Canvas:
         Where it is above the noise, which sources there are is left to the network.
         """
         drawn = likelihood.predict(torch.from_numpy(structure)).max()
-        return self._sidelobe * max(_ERRORS * float(shown.max()), _STRUCTURE_ERRORS * float(drawn))
+        return self.dirty.sidelobe * max(
+            _ERRORS * float(shown.max()), _STRUCTURE_ERRORS * float(drawn)
+        )
 
     def _left(self, skies: torch.Tensor, shown: torch.Tensor) -> np.ndarray:
         """What the mean of realisations leaves of the data, on canonical pixels [Jy/beam]."""
@@ -281,11 +281,3 @@ class Canvas:
         area = padded.numel() / (frame.canonical[0] * frame.canonical[1])
         smoothed = smooth(padded, self.settings.kernel * self.dirty.beam.fwhm / self.dirty.cell)
         return resample(smoothed, frame.canonical) * area
-
-    @cached_property
-    def _sidelobe(self) -> float:
-        """The highest sidelobe beyond two beams."""
-        (ny, nx), beam = self.dirty.psf.shape, self.dirty.beam.fwhm / self.dirty.cell
-        y, x = np.indices((ny, nx))
-        beyond = np.hypot(y - ny // 2, x - nx // 2) > 2 * beam
-        return float(np.abs(self.dirty.psf[beyond]).max(initial=0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,10 @@ class Beam:
         return cls(float(widths[1]), float(widths[0]), pa)
 
 
+#: Sidelobe from which on sources are told apart only together, not one after the other.
+_TANGLED = 0.35
+
+
 @dataclass(frozen=True)
 class DirtyImage:
     """A dirty image with its point spread function, flat-noise, one channel.
@@ -87,7 +92,7 @@ class DirtyImage:
     cell : float
         Side of the square pixels [arcsec].
     pb : ndarray, shape (ny, nx), optional
-        Primary beam, peak 1; NaN or 0 where undefined.
+        Primary beam, peak 1; NaN where there is no image, 0 where the beam is not known.
     freq : float, optional
         Frequency [Hz].
     wcs : astropy.wcs.WCS, optional
@@ -140,3 +145,22 @@ class DirtyImage:
                 f"psf must have its peak at pixel (ny//2, nx//2) = {centre}, "
                 f"got a value of {float(self.psf[centre]):.4g} there"
             )
+
+    @cached_property
+    def sidelobe(self) -> float:
+        """The PSF's highest sidelobe, beyond two beams."""
+        (ny, nx), (y, x) = self.psf.shape, np.indices(self.psf.shape)
+        beyond = np.hypot(y - ny // 2, x - nx // 2) > 2 * self.beam.fwhm / self.cell
+        return float(np.abs(self.psf[beyond]).max(initial=0))
+
+    @property
+    def tangled(self) -> bool:
+        """Whether sidelobes are so high that sources are told apart only together."""
+        return self.sidelobe >= _TANGLED
+
+    @property
+    def valid(self) -> np.ndarray:
+        """Where there is an image, bool of shape (ny, nx): masked and blanked pixels are none."""
+        if self.pb is None:
+            return np.ones(self.data.shape, bool)
+        return np.isfinite(self.pb) & ((self.pb > 0) | (self.data != 0))

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from scipy import optimize, special
 
+from casa_ddpm.dirty import DirtyImage
+
 #: Least probability, and least of the opposite, that is told apart.
 DOUBT = 0.0005
 #: Times the thermal noise at which an image is disturbed as much as images are.
@@ -73,22 +75,27 @@ class Odds:
         return special.expit(np.where(np.isnan(disturbance), blind, known))
 
 
-def disturbance(noise: float, thermal: float | None) -> float:
+def disturbance(dirty: DirtyImage, noise: float) -> float:
     """How much more than thermal noise is left of an image: 0 nothing, 1 from DISTURBED on.
+
+    Sidelobes that are so high that sources are told apart only together are no less than that.
 
     Parameters
     ----------
-    noise, thermal : float
-        Of what is left, and of the visibilities; NaN or None where it is not known.
+    dirty : DirtyImage
+    noise : float
+        Of what is left [Jy/beam].
 
     Returns
     -------
     float
-        NaN where it is not known.
+        NaN where the thermal noise is not known.
     """
-    if thermal is None or not thermal > 0:
+    if dirty.thermal is None:
         return float("nan")
-    return float(np.clip(np.log(noise / thermal) / np.log(DISTURBED), 0, 1))
+    if dirty.tangled:
+        return 1.0
+    return float(np.clip(np.log(noise / dirty.thermal) / np.log(DISTURBED), 0, 1))
 
 
 def fit(

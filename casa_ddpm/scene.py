@@ -19,6 +19,8 @@ from casa_ddpm.psf import gaussian
 
 #: Residual peak to which the bright emission is peeled [noise].
 _DEPTH = 5.0
+#: Growth of the noise by which a peel is known to diverge.
+_GROWN = 1.1
 
 
 class Scene:
@@ -38,7 +40,7 @@ class Scene:
     Attributes
     ----------
     valid, allowed : ndarray of bool, shape (ny, nx)
-        Where the primary beam is defined, and where the model may change.
+        Where there is an image, and where the model may change.
 
     Raises
     ------
@@ -66,14 +68,14 @@ class Scene:
         self.beam_area = dirty.beam.area(dirty.cell)
         self.start = np.zeros_like(dirty.data) if start is None else np.array(start, np.float32)
         self.total = dirty.data + self.observe(self.start)
-        self.valid = np.ones(shape, bool) if dirty.pb is None else np.nan_to_num(dirty.pb) > 0
+        self.valid = dirty.valid
         self.allowed = self.valid
         if allowed is not None:
             self.allow(allowed)
         self.canvas = Canvas(dirty, settings, self.frame, self.valid)
 
     def allow(self, mask: np.ndarray) -> None:
-        """Let the model change where the clean mask (ny, nx) and the primary beam reach."""
+        """Let the model change the clean mask (ny, nx) and the image reach."""
         self.allowed = mask & self.valid
 
     def observe(self, model: np.ndarray) -> np.ndarray:
@@ -91,7 +93,9 @@ class Scene:
     def peel(self, residual: np.ndarray, rounds: int = 6, depth: float = _DEPTH):
         """Peel to a few times the noise, which is measured anew as sidelobes go.
 
-        But never to what a peak may add beyond the PSF's image, where it is not subtracted.
+        Where these are so high that all of the image is full of them, it is the noise of the
+        visibilities that tells how deep the peel has to go. But it never goes to what a peak
+        may add beyond the PSF's image, where it is not subtracted.
 
         Returns
         -------
@@ -103,7 +107,7 @@ class Scene:
         rest, sigma = data, noise.rms(residual, self.valid)
         sidelobes = 1.2 * self.far * np.abs(residual[self.valid]).max(initial=0)
         for _ in range(rounds):
-            level = max(depth * sigma, sidelobes)
+            level = max(depth * (self._thermal or sigma), sidelobes)
             if not (rest.abs() > level)[valid].any():
                 break
             more, left = peel.hogbom(
@@ -113,14 +117,24 @@ class Scene:
                 iterations=3000,
                 where=valid,
             )
-            model, rest = model + more[0], left[0]
-            before, sigma = sigma, noise.rms(rest.numpy(), self.valid)
+            before, after = sigma, noise.rms(left[0].numpy(), self.valid)
+            # The PSF's image ends, so that it is no PSF that CLEAN has to converge with.
+            if after > _GROWN * before:
+                break
+            model, rest, sigma = model + more[0], left[0], after
             if sigma > 0.99 * before:
                 break
         return model.numpy(), rest.numpy(), sigma
 
+    @property
+    def _thermal(self) -> float | None:
+        """Noise of the visibilities [Jy/beam], where sidelobes pass for noise in the image."""
+        return self.dirty.thermal if self.dirty.tangled else None
+
     def outruns(self, peeled: np.ndarray, sigma: float) -> bool:
         """Whether the sidelobes of a peeled model matter beyond the PSF's edge, half the image."""
+        if self._thermal:
+            return bool(peeled.any())
         return bool(self.far * self.restore(np.abs(peeled)).max() > sigma)
 
     @cached_property

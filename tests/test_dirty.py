@@ -94,6 +94,15 @@ def test_primary_beam_may_be_undefined_outside():
     assert image(pb=holed(np.nan)).pb is not None
 
 
+def test_pixels_that_are_masked_or_blanked_are_no_image():
+    pb, data = np.ones((32, 32)), np.ones((32, 32))
+    pb[0, 0], pb[1, 1], pb[2, 2], data[2, 2], data[3, 3] = np.nan, 0, 0, 0, 0
+    found = image(pb=pb, data=data).valid
+    # Beyond the primary beam CASA images on where pblimit is negative, and so does tclean.
+    assert np.argwhere(~found).tolist() == [[0, 0], [2, 2]]
+    assert image().valid.all()
+
+
 def test_is_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         image().cell = 1.0

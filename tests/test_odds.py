@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy.special import expit, logit
@@ -62,11 +64,16 @@ def test_weights_are_never_negative():
     assert min(*found.quiet[1:], *found.disturbed[1:], *found.blind[1:]) >= 0
 
 
+def left(noise, thermal, tangled=False):
+    return disturbance(SimpleNamespace(thermal=thermal, tangled=tangled), noise)
+
+
 def test_disturbance():
-    assert disturbance(1.0, 1.0) == 0 and disturbance(0.9, 1.0) == 0
-    assert disturbance(2 * DISTURBED, 2.0) == pytest.approx(1) and disturbance(9.0, 1.0) == 1
-    assert 0.4 < disturbance(np.sqrt(DISTURBED), 1.0) < 0.6
-    assert np.isnan(disturbance(1.0, None)) and np.isnan(disturbance(1.0, np.nan))
+    assert left(1.0, 1.0) == 0 and left(0.9, 1.0) == 0
+    assert left(2 * DISTURBED, 2.0) == pytest.approx(1) and left(9.0, 1.0) == 1
+    assert 0.4 < left(np.sqrt(DISTURBED), 1.0) < 0.6
+    assert left(1.0, 1.0, tangled=True) == 1
+    assert np.isnan(left(1.0, None)) and np.isnan(left(1.0, None, tangled=True))
 
 
 @pytest.mark.parametrize("wrong", [(0, -1, 0, 0), (0, 1)])

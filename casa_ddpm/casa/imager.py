@@ -327,6 +327,6 @@ class VisibilityImager:
 
 
 def _varies(plane: DirtyImage) -> bool:
-    """Whether pixels within the primary beam differ, and the image is larger than the beam."""
-    pixels = plane.data if plane.pb is None else plane.data[plane.pb > 0]
+    """Whether pixels of the image differ, and it is larger than the beam."""
+    pixels = plane.data[plane.valid]
     return pixels.size > 1 and bool(np.ptp(pixels) > 0) and float(plane.psf.min()) < 0.5

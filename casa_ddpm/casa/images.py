@@ -78,14 +78,15 @@ def read_dirty(imagename: str) -> list[DirtyImage | None]:
     Returns
     -------
     list of DirtyImage
-        One for each channel, None where it has no data. pb is 0 where CASA masks it.
+        One for each channel, None where it has no data. pb is NaN where CASA masks the image, which
+        pblimit < 0 has it not do, and 0 where it masks the beam.
     """
     pb = imagename + ".pb"
     with opened(imagename + ".psf") as tool:
         psfs, beams = _planes(tool), read_beams(tool)
     with opened(imagename + ".residual") as tool:
-        data, record = _planes(tool), tool.coordsys().torecord()
-    beyond = _primary_beam(pb) if os.path.isdir(pb) else None
+        data, imaged, record = _planes(tool), _mask(tool), tool.coordsys().torecord()
+    primary = _primary_beams(pb, imaged) if os.path.isdir(pb) else [None] * len(data)
     wcs, cell = celestial_wcs(record), square_cell(record)
     if psfs[0].any() and len(psfs) == 1 and beams[0] is None:
         raise ValueError(f"{imagename}.psf must have a restoring beam, CASA could not fit one")
@@ -95,8 +96,7 @@ def read_dirty(imagename: str) -> list[DirtyImage | None]:
             psf=psfs[k],
             beam=beam,
             cell=cell,
-            # pblimit=-1 has CASA write a primary beam of zeros: none
-            pb=None if beyond is None or not beyond[k].any() else beyond[k],
+            pb=primary[k],
             freq=frequency(record, k),
             wcs=wcs,
         )
@@ -317,8 +317,18 @@ def _pixels(name: str, planes: np.ndarray, shape: np.ndarray) -> np.ndarray:
     return np.asarray(planes, float).T.reshape(shape, order="F")
 
 
-def _primary_beam(path: str) -> np.ndarray:
+def _mask(tool: image) -> np.ndarray:
+    """Where the image is good, bool of shape (nplane, ny, nx)."""
+    good = tool.getchunk(getmask=True)
+    return good.reshape(*good.shape[:2], -1, order="F").T
+
+
+def _primary_beams(path: str, imaged: np.ndarray) -> list[np.ndarray | None]:
+    """The primary beam of each plane; NaN where there is no image."""
     with opened(path) as tool:
-        good = tool.getchunk(getmask=True)
-        inside = good.reshape(*good.shape[:2], -1, order="F").T
-        return np.where(inside, _planes(tool), np.float32(0))
+        beams = np.where(_mask(tool), _planes(tool), np.float32(0))
+    # pblimit=-1 has CASA write a primary beam of zeros: none
+    return [
+        np.where(good, beam, np.float32(np.nan)) if beam.any() else None
+        for beam, good in zip(beams, imaged, strict=True)
+    ]

@@ -1,0 +1,55 @@
+"""One field: the peel of an array whose sidelobes pass for noise."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from casa_ddpm import checkpoint
+from casa_ddpm.benchmark.field import NOISE, simulated
+from casa_ddpm.scene import Scene
+
+
+@pytest.fixture(scope="module")
+def compact_array():
+    """Points of S/N 2 to 12 under the ACA, which has sidelobes of 0.57 all over the image."""
+    return simulated("arrays", 1, 11, 160)
+
+
+def peeled(field, cycle=None, **changes):
+    """The scene, and what eight major cycles of the peel leave."""
+    _, settings = checkpoint.load("default")
+    scene = Scene(replace(field.dirty, **changes), settings, 8)
+    model = np.zeros_like(field.dirty.data)
+    for _ in range(8):
+        more, rest, sigma = scene.peel((cycle or field.major_cycle)(model))
+        if not scene.outruns(more, sigma):
+            break
+        model = model + more
+    return scene, rest
+
+
+def test_noise_of_the_visibilities_tells_how_deep_to_peel(compact_array):
+    scene, rest = peeled(compact_array)
+    assert scene.dirty.tangled
+    assert rest.std() < 1.4 * NOISE
+    # Without it sidelobes pass for noise.
+    _, shallow = peeled(compact_array, thermal=None)
+    assert shallow.std() > 1.6 * NOISE
+
+
+def test_arrays_with_low_sidelobes_are_peeled_by_the_noise_of_the_image():
+    field = simulated("independent", 0, 11, 96)
+    scene, rest = peeled(field)
+    assert not scene.dirty.tangled
+    np.testing.assert_array_equal(rest, peeled(field, thermal=None)[1])
+
+
+def test_a_peel_that_would_diverge_stops(compact_array):
+    """The image of this PSF ends with sidelobes of 0.5: without visibilities it is not positive."""
+    _, settings = checkpoint.load("default")
+    scene = Scene(compact_array.dirty, settings, 8)
+    _, rest = peeled(compact_array, scene.residual)
+    assert rest.std() < compact_array.dirty.data.std()
