@@ -54,6 +54,8 @@ class Options:
             raise ValueError(f"aggregate must be one of {known}, got {self.aggregate!r}")
         if self.nmajor < 1:
             raise ValueError(f"nmajor must be at least 1, got {self.nmajor}")
-        for name in ("threshold", "nsigma", "minflux"):
+        if not self.minflux > 0:
+            raise ValueError(f"minflux must be positive, got {self.minflux}")
+        for name in ("threshold", "nsigma"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")

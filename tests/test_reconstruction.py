@@ -230,7 +230,7 @@ def test_larger_than_a_tile(points):
     [
         ({"aggregate": "mode"}, "aggregate must be one of"),
         ({"nmajor": 0}, "nmajor must be at least 1, got 0"),
-        ({"minflux": -1}, "minflux must not be negative, got -1"),
+        ({"minflux": 0}, "minflux must be positive, got 0"),
         ({"threshold": -1}, "threshold must not be negative"),
     ],
 )
