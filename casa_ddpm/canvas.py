@@ -227,7 +227,7 @@ class Canvas:
             not self.dirty.tangled and self._errors(structure, shown, likelihood) < likelihood.noise
         )
         missed = find_sites(left, likelihood.noise, beam) if told and sites else None
-        area = float(self.good.sum() * told)
+        area = float(self.good.sum() * self.dirty.lit * told)
         return Sweep(regions, shown, likelihood, least, gaussians, missed, area)
 
     def _errors(self, structure: np.ndarray, shown: torch.Tensor, likelihood: Likelihood) -> float:

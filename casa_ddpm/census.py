@@ -13,10 +13,12 @@ from scipy import special
 
 from casa_ddpm.population import (
     COUNTS,
+    MAJOR,
     WIDE,
     Population,
     count_densities,
     count_shares,
+    size_share,
 )
 
 #: Shares of extended sources that are equally probable beforehand: of a beta distribution with
@@ -45,7 +47,9 @@ class Census:
         self._known: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self._counts, self._shares = np.log(COUNTS), np.zeros(len(_SHARES))
 
-    def record(self, k: int, flux: float, area: float, favour: float) -> None:
+    def record(
+        self, k: int, flux: float, area: float, favour: float, widest: float = MAJOR[1]
+    ) -> None:
         """Take down source k, again if need be.
 
         Parameters
@@ -56,12 +60,16 @@ class Census:
             Product of the axes' FWHM [beam^2].
         favour : float
             Log evidence that it is extended, over that it is a point.
+        widest : float
+            Greatest FWHM that was thought of [beam].
         """
         self.discard(k)
         snr, least = max(flux, self.least) / self.noise, self.least / self.noise
         counts = np.log(count_densities(np.array(snr), area) / count_shares(least, area))
         odds = np.exp(np.clip(favour, -_SUREST, _SUREST))
-        shares = np.log(1 - _SHARES + _SHARES * odds)
+        # That it is no wider than that is nothing that it tells.
+        possible = 1 - _SHARES + _SHARES * size_share(widest)
+        shares = np.log((1 - _SHARES + _SHARES * odds) / possible)
         self._known[k] = counts, shares
         self._counts, self._shares = self._counts + counts, self._shares + shares
 

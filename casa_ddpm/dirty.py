@@ -164,3 +164,8 @@ class DirtyImage:
         if self.pb is None:
             return np.ones(self.data.shape, bool)
         return np.isfinite(self.pb) & ((self.pb > 0) | (self.data != 0))
+
+    @property
+    def lit(self) -> float:
+        """Share of the image that the primary beam reaches, where sources are to be expected."""
+        return 1.0 if self.pb is None else float(np.mean(self.pb[self.valid] > 0))

@@ -17,10 +17,13 @@ import numpy as np
 _KINDS = (0.45, 0.35, 0.2)
 #: Decades that wide counts have, and slopes that steep ones have; any in between is as frequent.
 _DECADES, _SLOPES = (1.0, 3.0), (0.8, 1.5)
-#: As many of each stand for all.
-_WIDTHS, _STEEPNESSES = np.linspace(1.2, 2.8, 5), np.linspace(0.89, 1.41, 4)
+#: So many of them stand for all: the middles of equal parts.
+_WIDTHS, _STEEPNESSES = (
+    low + (high - low) * (np.arange(n) + 0.5) / n
+    for (low, high), n in ((_DECADES, 5), (_SLOPES, 4))
+)
 #: Probabilities of the counts that are told apart: faint ones, wide ones and steep ones.
-COUNTS = (0.45, *[0.35 / 5] * 5, *[0.2 / 4] * 4)
+COUNTS = (_KINDS[0], *[_KINDS[1] / 5] * 5, *[_KINDS[2] / 4] * 4)
 #: Shares of a field's sources that are extended; each is as frequent as the others.
 WIDE = (0, 0.4, 0.9)
 #: Least and greatest FWHM of an extended source [beam], and its least axis ratio.
@@ -91,23 +94,29 @@ class Population:
     @cached_property
     def _table(self) -> np.ndarray:
         """Logarithm of the density of points at _FLUX."""
-        return np.log(np.array(self.counts) @ _tabulated())
-
-    def sizes(self, major: np.ndarray) -> np.ndarray:
-        """Density of the FWHM of extended sources [beam].
-
-        Its integral over the sizes that are drawn is their share. There are smaller sources
-        on the sky, though, so that below them it goes on at a quarter of its height.
-        """
-        return self.extended * size_density(major)
+        # What is known of the counts is known of sources above the least flux.
+        weights = np.array(self.counts) / count_shares(self.least / self.noise)
+        return np.log(weights @ _tabulated())
 
 
 def size_density(major: np.ndarray) -> np.ndarray:
-    """Density of the FWHM of an extended source [beam]; see `Population.sizes`."""
+    """Density of the FWHM of an extended source [beam].
+
+    Its integral over the sizes that are drawn is 1. There are smaller sources on the sky,
+    though, so that below them it goes on at a quarter of its height.
+    """
     low, high = MAJOR
     height = 1 / math.log(high / low)
     size = np.asarray(major, float)
     return np.where(size < low, height / (4 * low), height / np.maximum(size, low)) * (size <= high)
+
+
+def size_share(widest: float) -> float:
+    """Integral of `size_density` up to a FWHM [beam]."""
+    low, high = MAJOR
+    return (min(widest, low) / (4 * low) + math.log(np.clip(widest, low, high) / low)) / math.log(
+        high / low
+    )
 
 
 def count_densities(flux: np.ndarray, area: float = 0.0) -> np.ndarray:
@@ -122,11 +131,7 @@ def count_densities(flux: np.ndarray, area: float = 0.0) -> np.ndarray:
 
 def count_shares(least: float, area: float = 0.0) -> np.ndarray:
     """Share of the sources of an area above a flux [noise], for each of COUNTS: (n,)."""
-    own, brighter = (
-        np.array([np.interp(math.log(x), _LOG_FLUX, table) for table in _above()])
-        for x in (least, least / math.sqrt(1 + area))
-    )
-    return (own + brighter) / 2
+    return (_above(least) + _above(least / math.sqrt(1 + area))) / 2
 
 
 @lru_cache(maxsize=1)
@@ -136,15 +141,17 @@ def _tabulated() -> np.ndarray:
     faint = (_FLUX < 15) / 14.5
     wide = [((log_flux >= 0) & (log_flux < n)) / (n * _FLUX * math.log(10)) for n in _WIDTHS]
     steep = [a * _FLUX ** (-a - 1) * (_FLUX >= 1) for a in _STEEPNESSES]
-    kinds = np.stack([faint, *wide, *steep])
+    return _with_strays(np.stack([faint, *wide, *steep]))
+
+
+def _above(flux: float) -> np.ndarray:
+    """Share of points above a flux [noise], for each of COUNTS: (n,)."""
+    bright = max(flux, 1.0)
+    faint = np.clip((15 - flux) / 14.5, 0, 1)
+    wide = np.clip(1 - math.log10(bright) / _WIDTHS, 0, 1)
+    return _with_strays(np.array([faint, *wide, *bright**-_STEEPNESSES]))
+
+
+def _with_strays(kinds: np.ndarray) -> np.ndarray:
+    """What is true of each of COUNTS (n, ...), of fields that have strays."""
     return (1 - _STRAY) * kinds + _STRAY * (np.array(COUNTS) @ kinds)
-
-
-@lru_cache(maxsize=1)
-def _above() -> np.ndarray:
-    """Shares of points above _FLUX, for each of COUNTS: (n, m)."""
-    densities = _tabulated()
-    steps = (densities[:, 1:] + densities[:, :-1]) / 2 * np.diff(_FLUX)
-    # Of steep counts some are cut to the brightest flux, beyond the table.
-    below = np.pad(np.cumsum(steps, 1), ((0, 0), (1, 0)))
-    return np.clip(1 - below, 1e-6, 1)

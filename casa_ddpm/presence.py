@@ -92,23 +92,21 @@ class Presence:
         self.noise = noise
         least /= noise
         flux = np.geomspace(least, _BRIGHTEST, 1000)
-        # By kind of counts: the evidence, and how many sources are bright enough.
+        #: Of a source of each size that is bright enough, by the counts: (sizes, counts, n).
         self._evidences = np.stack(
             [
                 _log_evidence(flux, count_densities(flux, size**2), width / noise)
+                - np.log(count_shares(least, size**2))[:, None]
                 for size, width in zip(self.sizes, self.widths, strict=True)
             ]
         )
-        self._shares = np.stack([count_shares(least, size**2) for size in self.sizes])
 
     def evidences(self, population: Population) -> np.ndarray:
         """Log evidence at S/N of `_SNR` of a source of each size against none, (sizes, n)."""
-        known = np.log(np.maximum(population.counts, 1e-300))[:, None]
-        total = np.logaddexp.reduce(self._evidences + known, axis=1)
-        bright = self._shares @ np.array(population.counts)
-        with np.errstate(divide="ignore"):  # where none is extended
-            sizes = np.log(shares(population)[: len(self.sizes)])
-        return total + (sizes - np.log(bright))[:, None]
+        with np.errstate(divide="ignore"):  # where none is extended, or of such counts
+            counts = np.log(population.counts)
+            sizes = np.log(size_shares(population)[: len(self.sizes)])
+        return np.logaddexp.reduce(self._evidences + counts[:, None], axis=1) + sizes[:, None]
 
     def log_odds(
         self, data: np.ndarray, site: np.ndarray, density: float, population: Population
@@ -171,7 +169,7 @@ def _log_evidence(flux: np.ndarray, densities: np.ndarray, width: float) -> np.n
     return np.log([np.trapezoid(likely * one, flux, axis=1) for one in densities]) + top
 
 
-def shares(population: Population) -> np.ndarray:
+def size_shares(population: Population) -> np.ndarray:
     """Prior shares of SIZES among the sources that are looked for."""
     sizes = np.array(SIZES)
     edges = np.concatenate([[0], (sizes[1:-1] + sizes[2:]) / 2, [SIZES[-1] * 1.25]])

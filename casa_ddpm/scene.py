@@ -19,6 +19,8 @@ from casa_ddpm.psf import gaussian
 
 #: Residual peak to which the bright emission is peeled [noise].
 _DEPTH = 5.0
+#: Least share of an image's rms that is noise, where the rest is sidelobes.
+_SIDELOBES = 0.7
 #: Growth of the noise by which a peel is known to diverge.
 _GROWN = 1.1
 
@@ -75,7 +77,7 @@ class Scene:
         self.canvas = Canvas(dirty, settings, self.frame, self.valid)
 
     def allow(self, mask: np.ndarray) -> None:
-        """Let the model change the clean mask (ny, nx) and the image reach."""
+        """Let the model change where the clean mask (ny, nx) and the image reach."""
         self.allowed = mask & self.valid
 
     def observe(self, model: np.ndarray) -> np.ndarray:
@@ -107,7 +109,7 @@ class Scene:
         rest, sigma = data, noise.rms(residual, self.valid)
         sidelobes = 1.2 * self.far * np.abs(residual[self.valid]).max(initial=0)
         for _ in range(rounds):
-            level = max(depth * (self._thermal or sigma), sidelobes)
+            level = max(depth * self._hidden(sigma), sidelobes)
             if not (rest.abs() > level)[valid].any():
                 break
             more, left = peel.hogbom(
@@ -118,22 +120,31 @@ class Scene:
                 where=valid,
             )
             before, after = sigma, noise.rms(left[0].numpy(), self.valid)
-            # The PSF's image ends, so that it is no PSF that CLEAN has to converge with.
-            if after > _GROWN * before:
+            # CLEAN need not converge with a PSF that ends with the image.
+            if not after <= _GROWN * before:
                 break
             model, rest, sigma = model + more[0], left[0], after
             if sigma > 0.99 * before:
                 break
         return model.numpy(), rest.numpy(), sigma
 
+    def _hidden(self, sigma: float) -> float:
+        """Noise in an image of rms `sigma`: of the visibilities, where sidelobes pass for it.
+
+        But never far below what there is, of which errors of the calibration may be a part.
+        """
+        if not self._is_hidden:
+            return sigma
+        return min(sigma, max(self.dirty.thermal, _SIDELOBES * sigma))
+
     @property
-    def _thermal(self) -> float | None:
-        """Noise of the visibilities [Jy/beam], where sidelobes pass for noise in the image."""
-        return self.dirty.thermal if self.dirty.tangled else None
+    def _is_hidden(self) -> bool:
+        """Whether sidelobes pass for noise, and that of the visibilities is known."""
+        return self.dirty.tangled and self.dirty.thermal is not None
 
     def outruns(self, peeled: np.ndarray, sigma: float) -> bool:
         """Whether the sidelobes of a peeled model matter beyond the PSF's edge, half the image."""
-        if self._thermal:
+        if self._is_hidden:
             return bool(peeled.any())
         return bool(self.far * self.restore(np.abs(peeled)).max() > sigma)
 

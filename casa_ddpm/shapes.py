@@ -122,11 +122,11 @@ def redraw(shape: Shape, centre: np.ndarray, fit: Fit, random: np.random.Generat
         centre = centre + axis * _draw_shift(shape, centre, axis, fit, random)
     shape = _draw_ellipticity(shape, "plus", float(shape.cross), centre, fit, random)
     shape = _draw_ellipticity(shape, "cross", float(shape.plus), centre, fit, random)
-    shape, favour = _draw_size(shape, centre, fit, random)
+    shape, told = _draw_size(shape, centre, fit, random)
     (fluxes,), (density,), (evidence,) = fit.fluxes(shape, centre)
     total = np.cumsum(density)
     flux = np.interp(random.random() * total[-1], total, fluxes)
-    return Source(shape, centre, float(flux), float(evidence), favour)
+    return Source(shape, centre, float(flux), float(evidence), told)
 
 
 def _draw_shift(

@@ -6,7 +6,8 @@ marginally resolved sources too compact, and of the faintest it misses some. But
 all others, whether there is a source at a place, and its flux, shape and position, have a
 posterior in closed form: a Gaussian likelihood times a prior of numbers, fluxes and
 sizes. A Gibbs sweep (Geman & Geman 1984) over the sources replaces the network's by
-draws from it. A realisation that already was a draw from the posterior stays one.
+draws from it. A realisation that already was a draw from the posterior stays one, or nearly:
+what share of a field's sources is extended is inferred from their evidence, not drawn.
 """
 
 from __future__ import annotations
@@ -182,7 +183,7 @@ class Sweep:
             favour = shapes.favour(shape, centre, fit)
         except FloatingPointError:
             favour = 0.0
-        state.census.record(k, flux, shape.major * shape.minor, favour)
+        state.census.record(k, flux, shape.major * shape.minor, favour, fit.widest)
 
     def _gradient(self, sky: np.ndarray) -> np.ndarray:
         """Of the log likelihood in a sky, times noise^2, shape (ny, nx)."""
@@ -214,8 +215,9 @@ class Sweep:
                 state.network[k] = None
         if k in state.network:
             return self._reshaped(state, k, stamp, gradient, random, last)
-        known = state.census.others(k)
-        return self._moved(stamp, gradient, known, random) if k in state.held else stamp
+        if k in state.held:
+            return self._moved(stamp, gradient, state.census.others(k), random)
+        return stamp
 
     def _is_doubtful(self, state: _State, k: int) -> bool:
         """Whether it is to be drawn if there is a source."""
@@ -264,19 +266,22 @@ class Sweep:
         _, centre, shape = self.gaussians.measured(stamp)
         try:
             source = shapes.redraw(shape, centre, fit, random)
-            area = float(source.shape.major * source.shape.minor)
-            state.census.record(k, source.flux, area, source.favour)
             # Only next to neighbours that are right already can the data tell
             # whether they would rather have what the network drew.
-            if last and drawn is not None:
-                odds = source.evidence - self._evidence(drawn, fit) + special.logit(GAUSSIAN)
-                if random.random() >= special.expit(odds):
-                    left = empty - self.coupling.seen(drawn)
-                    return self._moved(drawn, left, known, random)
+            other = last and drawn is not None and self._rather(drawn, source, fit, random)
         except FloatingPointError:
             return self._moved(stamp, gradient, known, random)
+        area = float(source.shape.major * source.shape.minor)
+        state.census.record(k, source.flux, area, source.favour, fit.widest)
+        if other:
+            return self._moved(drawn, empty - self.coupling.seen(drawn), known, random)
         (image,) = self.gaussians.images(source.shape, source.centre, stamp.shape)
         return source.flux * image
+
+    def _rather(self, light: np.ndarray, source: shapes.Source, fit: shapes.Fit, random) -> bool:
+        """Whether the data would rather have another light of a source than a Gaussian."""
+        odds = source.evidence - self._evidence(light, fit) + special.logit(GAUSSIAN)
+        return random.random() >= special.expit(odds)
 
     def _moved(self, stamp: np.ndarray, gradient: np.ndarray, known: Population, random):
         """A source with another flux, at another place, of the same shape."""

@@ -14,6 +14,8 @@ from casa_ddpm.population import (
     count_shares,
     draw_axes,
     draw_fluxes,
+    size_density,
+    size_share,
 )
 
 #: How often fields are faint, wide and steep.
@@ -65,7 +67,9 @@ def test_points_make_points_likely():
 
 
 def test_sources_of_which_nothing_is_known_tell_nothing():
-    assert census(np.full(50, 5.0)).others(99).extended == pytest.approx(np.mean(WIDE), abs=0.01)
+    nothing = np.full(50, np.log(size_share(5.0)))
+    found = census(np.full(50, 5.0), nothing).others(99).extended
+    assert found == pytest.approx(np.mean(WIDE), abs=0.01)
 
 
 @pytest.mark.parametrize("least", [1.0, 3.0])
@@ -109,14 +113,30 @@ def test_densities_of_the_kinds_add_up():
         np.testing.assert_allclose(Population().density(flux, area), both, rtol=0.02)
 
 
+@pytest.mark.parametrize("least", [1.0, 4.0, 50.0])
 @pytest.mark.parametrize("area", [0.0, 4.0])
-def test_shares_above_a_flux(area):
-    """Against the integral of the densities."""
-    flux = np.geomspace(4.0, 900, 20_000)
-    expected = np.trapezoid(count_densities(flux, area), flux, axis=1)
-    # Of extended sources with the widest counts some are beyond 900.
-    found = count_shares(4.0, area)
-    np.testing.assert_allclose(np.delete(found, 5), np.delete(expected, 5), atol=0.01)
+def test_shares_above_a_flux(least, area):
+    """Against the integral of the densities up to a flux, and what is above that."""
+    flux = np.geomspace(least, 900, 200_000)
+    expected = np.trapezoid(count_densities(flux, area), flux, axis=1) + count_shares(900, area)
+    np.testing.assert_allclose(count_shares(least, area), expected, rtol=0.03)
+
+
+@pytest.mark.parametrize("widest", [0.1, 0.2, 1.5, 5.0])
+def test_share_of_sizes(widest):
+    grid = np.linspace(0, widest, 100_001)
+    assert size_share(widest) == pytest.approx(np.trapezoid(size_density(grid), grid), rel=1e-3)
+
+
+def test_that_no_wider_source_was_thought_of_tells_nothing():
+    """Sources that the data do not tell from points, under arrays that see few or all sizes."""
+    found = []
+    for widest in (0.3, 5.0):
+        many = Census(1.0, 1.0)
+        for k in range(20):
+            many.record(k, 9.0, 0.0, np.log(size_share(widest)), widest)
+        found.append(many.others(99).extended)
+    assert found == pytest.approx([np.mean(WIDE)] * 2, abs=0.02)
 
 
 def test_no_flux_below_the_least():

@@ -88,7 +88,7 @@ def test_evidence_is_the_integral_over_fluxes(likelihood, known):
         density = known.density(flux, size**2)
         likely = np.exp(flux * match - flux**2 * power / 2)
         top, whole = (integrate.simpson(y, flux) for y in (density * likely, density))
-        expected = np.log(top / whole * presence.shares(known)[j])
+        expected = np.log(top / whole * presence.size_shares(known)[j])
         assert odds[0, j] == pytest.approx(expected, abs=0.05)
 
 

@@ -47,9 +47,19 @@ def test_arrays_with_low_sidelobes_are_peeled_by_the_noise_of_the_image():
     np.testing.assert_array_equal(rest, peeled(field, thermal=None)[1])
 
 
-def test_a_peel_that_would_diverge_stops(compact_array):
+def test_a_peel_that_would_diverge_stops(compact_array, monkeypatch):
     """The image of this PSF ends with sidelobes of 0.5: without visibilities it is not positive."""
     _, settings = checkpoint.load("default")
     scene = Scene(compact_array.dirty, settings, 8)
-    _, rest = peeled(compact_array, scene.residual)
+    monkeypatch.setattr("casa_ddpm.scene._SIDELOBES", 0.0)
+    _, rest = peeled(compact_array, scene.residual, thermal=0.3 * NOISE)
     assert rest.std() < compact_array.dirty.data.std()
+    monkeypatch.setattr("casa_ddpm.scene._GROWN", np.inf)
+    _, rest = peeled(compact_array, scene.residual, thermal=0.3 * NOISE)
+    assert not rest.std() < 1e3 * compact_array.dirty.data.std()
+
+
+def test_noise_that_the_visibilities_do_not_tell_of_is_not_peeled(compact_array):
+    """As that of a calibration that is half wrong."""
+    _, rest = peeled(compact_array, thermal=0.5 * NOISE)
+    assert rest.std() > 0.9 * NOISE

@@ -189,7 +189,7 @@ def test_densities_are_those_of_the_fields():
     assert np.mean(major == 0) == pytest.approx(1 - known.extended, abs=0.05)
     for low, high in ((0.2, 0.5), (0.5, 1.5), (1.5, 5)):
         grid = np.linspace(low, high, 2001)
-        share = np.trapezoid(known.sizes(grid), grid)
+        share = np.trapezoid(known.extended * population.size_density(grid), grid)
         found = np.mean((major >= low) & (major < high))
         assert found == pytest.approx(share, rel=0.15)
     assert np.trapezoid(known.density(np.geomspace(0.5, 900, 9999), 3.0),

@@ -112,6 +112,9 @@ def _compared(
 
     table = _catalogue(scratch)
     apparent = (table["flux_app"] / table["flux"]).value if len(table) else np.ones(0)
+    # Beyond the primary beam there is an apparent flux alone.
+    beyond = ~np.isfinite(apparent)
+    table["flux"][beyond], apparent[beyond] = table["flux_app"][beyond], 1
     left, sky = (casa.read_plane(str(scratch / f"{OURS}.{k}")) for k in ("residual", "model"))
     others: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     detections = [ours(field, table, apparent)]
