@@ -133,9 +133,10 @@ class Scene:
 
         But never far below what there is, of which errors of the calibration may be a part.
         """
-        if not self._is_hidden:
+        thermal = self.dirty.thermal
+        if thermal is None or not self._is_hidden:
             return sigma
-        return min(sigma, max(self.dirty.thermal, _SIDELOBES * sigma))
+        return min(sigma, max(thermal, _SIDELOBES * sigma))
 
     @property
     def _is_hidden(self) -> bool:

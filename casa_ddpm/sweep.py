@@ -264,22 +264,24 @@ class Sweep:
         widest = presence.SIZES[-1] if drawn is None else population.MAJOR[1]
         fit = shapes.Fit(self.gaussians, known, empty, widest)
         _, centre, shape = self.gaussians.measured(stamp)
+        rather: np.ndarray | None = None
         try:
             source = shapes.redraw(shape, centre, fit, random)
             # Only next to neighbours that are right already can the data tell
             # whether they would rather have what the network drew.
-            other = last and drawn is not None and self._rather(drawn, source, fit, random)
+            if last and drawn is not None and self._is_odd(drawn, source, fit, random):
+                rather = drawn
         except FloatingPointError:
             return self._moved(stamp, gradient, known, random)
         area = float(source.shape.major * source.shape.minor)
         state.census.record(k, source.flux, area, source.favour, fit.widest)
-        if other:
-            return self._moved(drawn, empty - self.coupling.seen(drawn), known, random)
+        if rather is not None:
+            return self._moved(rather, empty - self.coupling.seen(rather), known, random)
         (image,) = self.gaussians.images(source.shape, source.centre, stamp.shape)
         return source.flux * image
 
-    def _rather(self, light: np.ndarray, source: shapes.Source, fit: shapes.Fit, random) -> bool:
-        """Whether the data would rather have another light of a source than a Gaussian."""
+    def _is_odd(self, light: np.ndarray, source: shapes.Source, fit: shapes.Fit, random) -> bool:
+        """Whether the data would rather have other light of a source than a Gaussian."""
         odds = source.evidence - self._evidence(light, fit) + special.logit(GAUSSIAN)
         return random.random() >= special.expit(odds)
 
