@@ -129,6 +129,18 @@ def test_units_beams_and_masks(small_ms):
     assert dirty.valid.sum() == good
 
 
+def test_negative_pblimit_images_beyond_the_primary_beam(small_ms):
+    """As tclean does: it cuts the primary beam, and masks nothing of what it cleans."""
+    parameters = small_ms.parameters | {"pblimit": -0.7}
+    with casa.VisibilityImager(parameters | {"imagename": "x"}) as imager:
+        (dirty,) = imager.dirty()
+    tclean(imagename="theirs", niter=0, **parameters)
+    assert header("theirs.residual")["good"] == header("x.residual")["good"] == dirty.data.size
+    assert dirty.valid.all()
+    assert 0 < np.count_nonzero(dirty.pb) == header("x.pb")["good"] < dirty.data.size
+    assert dirty.lit == pytest.approx(np.mean(dirty.pb > 0))
+
+
 def test_dirty_image(small_ms):
     with casa.VisibilityImager(small_ms.parameters | {"imagename": "x"}) as imager:
         (dirty,) = imager.dirty()
