@@ -65,6 +65,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--memory", type=int, default=0, help="images that noise is remembered by; law published"
     )
+    parser.add_argument(
+        "--pointings", type=int, default=256,
+        help="different pointings of the training fields; law published",
+    )  # fmt: skip
 
 
 def general(args: argparse.Namespace) -> Law:
@@ -105,7 +109,7 @@ def of_protocol(args: argparse.Namespace) -> Law:
     for name, least in {"position": 1, "memory": 0}.items():
         if getattr(args, name) < least:
             raise ValueError(f"{name} must be at least {least}, got {getattr(args, name)}")
-    fields = published.Settings(args.conditioning)
+    fields = published.Settings(args.conditioning, pointings=args.pointings)
     settings = Settings(
         widths=_widths(args),
         depth=args.depth,

@@ -44,6 +44,18 @@ def test_flux_by_hand():
     assert known["flux_ratio[7-10]"] is None and known["flux_r[>=5]"] is None
 
 
+def test_truth_by_what_is_measured():
+    """In bins of what the catalogue says, not of what is true."""
+    truth = {"snr": [4.5, 4.5, 5.5, 5.5], "flux": [9.0, 4.5, 11.0, 5.5]}
+    found = {"flux": [8.2, 5.2, 9.0, 6.6]}
+    known = values(accuracy.flux_figures(sample_of(truth, found)))
+    # Measured S/N 4.1, 5.2, 4.5 and 6.6; the first and third are of sources of two beam areas.
+    assert known["flux_expected[4-5]"] == pytest.approx((9.0 / 8.2 + 11 / 9) / 2, rel=1e-5)
+    assert known["flux_expected[5-6]"] == pytest.approx(4.5 / 5.2, rel=1e-5)
+    assert known["flux_expected[6-7]"] == pytest.approx(5.5 / 6.6, rel=1e-5)
+    assert known["flux_expected[3-4]"] is None
+
+
 def test_interval_comes_before_error():
     truth = {"snr": [10.0, 10]}
     found = {"flux": [10.5, 10.5], "flux_err": [9.0, 9], "flux_lo": [10.1, 9.9]}

@@ -49,6 +49,7 @@ def test_published(conditioning):
         ("--law published", "conditioning must be 'dirty' or 'uv', got 'restored'"),
         ("--law published --conditioning uv --position 0", "position must be at least 1, got 0"),
         ("--law published --conditioning uv --memory -1", "memory must be at least 0, got -1"),
+        ("--law published --conditioning uv --pointings 0", "pointings must be at least 1, got 0"),
         ("--crop 300", "crop must be at most npix=192, got 300"),
     ],
 )
@@ -75,8 +76,8 @@ def three_steps(trainer, pool, until):
 
 def test_training_and_resuming(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "steps", three_steps)
-    monkeypatch.setattr(published.Settings, "__init__", few_pointings(published.Settings.__init__))
-    words = ["--law", "published", "--conditioning", "uv", "--position", "2"]
+    # The other pointings take time and are no different.
+    words = ["--law", "published", "--conditioning", "uv", "--position", "2", "--pointings", "1"]
     out = str(tmp_path / "run")
     assert training.run(arguments("--out", out, *words)) == 0
     _, first = checkpoint.load(tmp_path / "run" / "network.safetensors")
@@ -95,6 +96,11 @@ def test_training_and_resuming(tmp_path, monkeypatch):
         training.run(arguments("--out", out, "--resume", out, *words))
 
 
+def test_pointings_are_as_many_as_asked():
+    chosen = law(*"--law published --conditioning uv --pointings 7".split())
+    assert chosen.fields.pointings == chosen.held_out.pointings == 7
+
+
 def test_memory_is_the_noise_of_pointings_that_no_field_has():
     """It holds most of the noise of any pointing; it is the same when a run is taken up again."""
     chosen = law(*"--law published --conditioning dirty --memory 4".split())
@@ -105,12 +111,3 @@ def test_memory_is_the_noise_of_pointings_that_no_field_has():
     noise = published.pointing(0, "test", 0).noise(pointing.NOISE, "dirty")[None, None]
     left = noise - one.network.recalled(noise)
     assert float(left.std()) < 0.2 * float(noise.std())
-
-
-def few_pointings(init):
-    """Settings of one pointing: the others take time and are no different."""
-
-    def shortened(self, conditioning="dirty", independent=False, pointings=1):
-        init(self, conditioning, independent, pointings)
-
-    return shortened

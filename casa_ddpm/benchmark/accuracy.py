@@ -115,6 +115,8 @@ def flux_figures(sample: Sample) -> dict[str, Estimate]:
         - flux_ratio[bin]: median of measured / true.
         - flux_scatter[bin], flux_std[bin]: of (measured - true) / `flux_limit`,
           1.4826 times the median deviation from the median, and the standard deviation.
+        - flux_expected[bin]: median of true / measured, in bins of the *measured* S/N: what
+          one may expect who has the catalogue alone.
         - flux_within_10[bin]: share with abs(measured / true - 1) <= 0.1.
         - flux_within_1s[bin], flux_within_2s[bin]: share whose own interval holds the
           truth, of those with one: flux_lo to flux_hi, or where these are not given flux
@@ -136,10 +138,29 @@ def flux_figures(sample: Sample) -> dict[str, Estimate]:
             # Without errors there is no interval that truth could be within.
             if errors or not figure.endswith("s"):
                 result[f"{figure}[{name}]"] = estimate
+    result |= _expected(pairs)
     bright = pairs[snr >= BRIGHT[1]]
     measured, true = bright.values("flux")
     result["flux_r[>=5]"] = Estimate(correlation(bright.weight, measured, true), bright.n)
     result["flux_r2[>=5]"] = Estimate(determination(bright.weight, measured, true), bright.n)
+    return result
+
+
+def _expected(pairs: Matches) -> dict[str, Estimate]:
+    """What fluxes are in truth, by what they are in the catalogue.
+
+    In bins of the true S/N faint sources that are found at all are too bright, as it is noise
+    that has lifted them; who reads a catalogue does not know the true S/N. A posterior
+    promises nothing of the former and everything of the latter.
+    """
+    measured, true = pairs.values("flux")
+    beams = np.asarray(pairs.truth["flux"]) / np.asarray(pairs.truth["snr"])
+    claimed = measured / beams
+    result = {}
+    for name, low, high in [*bins(), BRIGHT]:
+        part = (claimed >= low) & (claimed < high)
+        value = median(pairs.weight[:, part], true[part] / measured[part])
+        result[f"flux_expected[{name}]"] = Estimate(value, pairs[part].n)
     return result
 
 

@@ -44,6 +44,8 @@ class Field:
         rms of the image [Jy/beam].
     extended : bool
         CLEAN is run at several scales.
+    psf : ndarray, shape (2 ny, 2 nx), optional
+        The PSF as far as a source can be from a pixel of the image, where it is known.
     """
 
     protocol: str
@@ -55,6 +57,7 @@ class Field:
     imaging: dict = field(default_factory=dict)
     noise: float = NOISE
     extended: bool = False
+    psf: np.ndarray | None = None
 
     @property
     def scale(self) -> float:
@@ -166,4 +169,4 @@ def simulated(protocol: str, index: int, seed: int, npix: int) -> Field:
     _, seen = simulator.draw_sky(truth, optics.scale, npix)
     data = convolve(seen, optics.psf) + simulator.draw_noise(optics, npix, noise_seed)
     dirty, major_cycle = fields.observed(data.numpy(), optics, BEAM / optics.scale, NOISE)
-    return Field(protocol, index, dirty, truth, major_cycle)
+    return Field(protocol, index, dirty, truth, major_cycle, psf=optics.psf.numpy())

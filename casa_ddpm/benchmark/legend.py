@@ -68,6 +68,9 @@ ENTRIES = {
     "false_certain": Entry("False of prob >= 0.9", "per field", "unmatched detections", LOWER),
     "purity_90": _share("Purity", "TP / detections by measured flux, above the 90 % threshold"),
     "flux_ratio": Entry("Flux ratio", "", "median of measured / true", 1.0, digits=3),
+    "flux_expected": Entry(
+        "True / measured flux", "", "median, in bins of the measured S/N", 1.0, digits=3
+    ),
     "flux_scatter": Entry(
         "Flux scatter / limit",
         "",

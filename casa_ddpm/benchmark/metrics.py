@@ -20,6 +20,8 @@ from casa_ddpm.benchmark.sample import Sample, samples
 OURS = "ddpmclean"
 #: The method whose score is the peak S/N of the dirty image: the matched filter.
 PEAKS = "peaks"
+#: What a matched filter finds that knows all other sources.
+LIMIT = "oracle"
 #: Stands beside the methods: what a matched filter of that threshold finds in theory.
 EXPECTED = "matched filter (theory)"
 

@@ -32,7 +32,7 @@ class Observatory:
 
     def __init__(self, folder: Path, npix: int) -> None:
         self.folder, self.npix = folder, npix
-        self._blank: dict[tuple[str, float], tuple[Path, dict, float]] = {}
+        self._blank: dict[tuple[str, float], tuple[Path, dict, float, np.ndarray]] = {}
 
     @contextmanager
     def field(self, protocol: str, index: int, seed: int) -> Iterator[tuple[Field, Path]]:
@@ -40,7 +40,7 @@ class Observatory:
         from casa_ddpm.casa import clean, simulation
 
         law = PROTOCOLS[protocol]
-        vis, imaging, beam = self._observation(
+        vis, imaging, beam, psf = self._observation(
             law.array(index), law.declination(index), law.duration(index)
         )
         side = self.npix * float(imaging["cell"][0].removesuffix("arcsec")) / beam
@@ -58,16 +58,17 @@ class Observatory:
         try:
             dirty = clean.dirty(str(vis), str(scratch / "field"), imaging)
             field = Field(
-                protocol, index, dirty, truth, None, str(vis), imaging, extended=law.extended
-            )
+                protocol, index, dirty, truth, None, str(vis), imaging, extended=law.extended,
+                psf=psf,
+            )  # fmt: skip
             yield field, scratch
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
     def _observation(
         self, array: str, declination: float, seconds: float
-    ) -> tuple[Path, dict, float]:
-        """MeasurementSet, imaging parameters and beam [arcsec] of an array."""
+    ) -> tuple[Path, dict, float, np.ndarray]:
+        """MeasurementSet, imaging parameters, beam [arcsec] and wide PSF of an array."""
         from casa_ddpm.casa import clean, simulation
 
         if (array, seconds) in self._blank:
@@ -88,5 +89,7 @@ class Observatory:
             (folder / "try").mkdir()
             beam = clean.dirty(str(vis), str(folder / "try" / "image"), imaging).beam.fwhm
             cell = beam / SCALE
-        self._blank[array, seconds] = vis, imaging, beam
+        wide = imaging | {"imsize": [2 * self.npix, 2 * self.npix]}
+        psf = clean.dirty(str(vis), str(folder / "wide"), wide).psf
+        self._blank[array, seconds] = vis, imaging, beam, psf
         return self._blank[array, seconds]

@@ -12,9 +12,9 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.table import QTable, Table
 
-from casa_ddpm.benchmark import detection, rivals
+from casa_ddpm.benchmark import detection, oracle, rivals
 from casa_ddpm.benchmark.field import Field, simulated
-from casa_ddpm.benchmark.metrics import OURS, PEAKS
+from casa_ddpm.benchmark.metrics import LIMIT, OURS, PEAKS
 from casa_ddpm.benchmark.models import fidelity
 from casa_ddpm.benchmark.panels import panels
 from casa_ddpm.benchmark.protocols import PROTOCOLS
@@ -134,10 +134,18 @@ def _compared(
             # Several finders share an imager.
             others[rival.name.split("+")[0]] = model, residual
         images.append(field.image_row(rival.name, residual, found.meta["seconds"], ser))
+    detections += _limit(field)
     if kept is not None:
         samples = casa.read_planes(str(scratch / f"{OURS}.samples"))
         panels(field, sky, samples, left, others).save(kept)
     return field.truth(), detections, images
+
+
+def _limit(field: Field) -> list[Table]:
+    """What can be known of the field's sources, where these are points."""
+    if field.protocol == USER or not oracle.knows(field):
+        return []
+    return [oracle.detections(field, LIMIT)]
 
 
 def _theirs(field: Field, method: str, found: Table) -> Table:
@@ -183,6 +191,7 @@ def from_image(
         ours(field, found.sources, 1.0),
         _theirs(field, PEAKS, rivals.of_peaks(field.dirty, field.noise)),
     ]
+    detections += _limit(field)
     images = [
         field.image_row(OURS, found.residual, seconds, _fidelity(field, found.model)),
         field.image_row(PEAKS, field.dirty.data, 0.0),
