@@ -58,6 +58,8 @@ def known(tmp_path, monkeypatch):
             "route must be 'ms' with vis, got 'image'",
         ),
         ("--quick --protocols empty", "protocols must not be given with quick, got 'empty'"),
+        ("--quick --scale 5", "scale must not be given with quick, got 5.0"),
+        ("--scale 2", "scale must be from 2.5 to 20 pixels a beam, got 2"),
         ("--quick --route ms", "route must be 'image' with quick, got 'ms'"),
         ("--quick --rivals peaks", "rivals must be 'none' with route 'image', got 'peaks'"),
         ("--quick --rivals all", "rivals must be 'none' with route 'image', got 'all'"),

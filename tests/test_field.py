@@ -169,8 +169,16 @@ def test_simulated_noise_and_sources():
     assert seen.dirty.data[y, x] / NOISE == pytest.approx(top["flux"], rel=0.12)
 
 
+def test_pixels_of_a_beam_are_as_many_as_asked():
+    plain, fine = simulated("sparse", 0, 3, 64), simulated("sparse", 0, 3, 128, 8.0)
+    assert plain.scale == pytest.approx(4, rel=0.01) and fine.scale == pytest.approx(8, rel=0.01)
+    # The sky is the same one in beams.
+    np.testing.assert_allclose(plain.components.flux, fine.components.flux)
+    np.testing.assert_allclose(plain.components.position, fine.components.position, rtol=0.01)
+
+
 def test_array_without_a_round_beam_is_refused(monkeypatch):
-    monkeypatch.setattr(simulator, "make_optics", lambda *args: None)
+    monkeypatch.setattr(simulator, "make_optics", lambda *args, **kwargs: None)
     field._optics.cache_clear()
     with pytest.raises(ValueError, match="round beam within 1200 s, got 'alma.cycle5.3'"):
         simulated("independent", 0, 3, 64)

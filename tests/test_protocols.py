@@ -40,6 +40,17 @@ def test_isolated_points(name):
     assert not any(c.covariance.any() for c in fields)
 
 
+@pytest.mark.parametrize("side", [12.0, SIDE, 150.0])
+def test_sparse_points_are_as_dense_on_images_of_any_side(side):
+    fields = [PROTOCOLS["sparse"].draw(np.random.default_rng([8, k]), side) for k in range(10)]
+    beam = math.pi / (4 * math.log(2))
+    for c in fields:
+        # Not more than half a source off, and now and then there is no place for one.
+        assert 0.9 * side**2 / beam / 115 - 1 < len(c) <= side**2 / beam / 115 + 0.5
+        assert len(c) < 2 or closest(c) > 4
+        assert ((c.flux >= 2) & (c.flux <= 12)).all() and not c.covariance.any()
+
+
 def test_crowded_fields_have_a_point_in_twelve_beam_areas():
     fields = drawn("crowded")
     beam = math.pi / (4 * math.log(2))

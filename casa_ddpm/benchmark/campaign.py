@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from casa_ddpm import workers
 from casa_ddpm.benchmark import tables
-from casa_ddpm.benchmark.observatory import Observatory
+from casa_ddpm.benchmark.observatory import SCALE, Observatory
 from casa_ddpm.benchmark.outcome import Rows, from_image, from_user, from_visibilities
 from casa_ddpm.benchmark.panels import SHOWN
 from casa_ddpm.benchmark.rivals import RIVALS
@@ -43,6 +43,8 @@ class Campaign:
         Processes; 0: this one.
     user : Simulation, optional
         A user's own, the only field.
+    scale : float
+        Pixels per beam; 0: the route's own.
     kept : Path, optional
         Folder in which the images of the first fields of each protocol are kept, for the
         gallery; files, so that processes need not send them.
@@ -56,6 +58,7 @@ class Campaign:
     rivals: tuple[str, ...] = ()
     workers: int = 0
     user: Simulation | None = None
+    scale: float = 0.0
     kept: Path | None = None
 
 
@@ -81,19 +84,20 @@ def _measure(campaign: Campaign, scratch: str, where: tuple[str, int]) -> Rows:
     sampling = replace(campaign.options.sampling, seed=index)
     options = replace(campaign.options, sampling=sampling)
     seed, npix = campaign.seed, campaign.npix
+    own_scale = {"scale": campaign.scale} if campaign.scale else {}
     kept = campaign.kept if index < SHOWN else None
     if campaign.route == "image":
-        return from_image(protocol, index, seed, npix, options, kept)
+        return from_image(protocol, index, seed, npix, options, kept, **own_scale)
     chosen = [rival for rival in RIVALS if rival.name in campaign.rivals]
     if campaign.user:
         return from_user(campaign.user, Path(scratch), options, chosen, kept)
-    with _observatory(scratch, npix).field(protocol, index, seed) as (field, own):
+    with _observatory(scratch, npix, **own_scale).field(protocol, index, seed) as (field, own):
         return from_visibilities(field, own, options, chosen, kept)
 
 
 @lru_cache(maxsize=1)
-def _observatory(scratch: str, npix: int) -> Observatory:
+def _observatory(scratch: str, npix: int, scale: float = SCALE) -> Observatory:
     """The one of this process."""
     folder = Path(scratch) / str(os.getpid())
     folder.mkdir()
-    return Observatory(folder, npix)
+    return Observatory(folder, npix, scale)

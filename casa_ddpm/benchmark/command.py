@@ -53,6 +53,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--npix", "--imsize", type=int, default=160, help="image side (default: 160)"
     )
+    parser.add_argument(
+        "--scale", type=float, default=0.0,
+        help="pixels per beam (default: 4.25, without CASA 4)",
+    )  # fmt: skip
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
     parser.add_argument("--workers", type=int, default=0, help="processes; 0: this one alone")
     published.add_arguments(parser)
@@ -94,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
         truth, found, images = campaign.measure(
             campaign.Campaign(
                 tuple(plan), options, _route(args), args.seed, args.npix, names, args.workers,
-                user, Path(kept),
+                user, args.scale, Path(kept),
             )
         )  # fmt: skip
         seed, defaults = args.seed, {metrics.OURS: 0.9}
@@ -128,9 +132,13 @@ def _check(args: argparse.Namespace) -> None:
     for name, lowest in least.items():
         if getattr(args, name) < lowest:
             raise ValueError(f"{name} must be at least {lowest}, got {getattr(args, name)}")
+    if args.scale and not 2.5 <= args.scale <= 20:
+        raise ValueError(f"scale must be from 2.5 to 20 pixels a beam, got {args.scale:g}")
     if args.record and not args.quick:
         raise ValueError(f"record must come with quick, got {args.record!r} alone")
-    for option, others in (("quick", ("vis", "protocols", "select")), ("select", ("vis",))):
+    for option, others in (
+        ("quick", ("vis", "protocols", "select", "scale")), ("select", ("vis", "scale")),
+    ):  # fmt: skip
         if getattr(args, option):
             _exclude(args, option, others)
             if args.route == "ms":
@@ -164,7 +172,7 @@ def _user(args: argparse.Namespace) -> Simulation | None:
     for name in ("truth", "cell"):
         if not getattr(args, name):
             raise ValueError(f"{name} must be given with vis, got vis={args.vis!r} alone")
-    _exclude(args, "vis", ("protocols", "fields"))
+    _exclude(args, "vis", ("protocols", "fields", "scale"))
     if _route(args) != "ms":
         raise ValueError(f"route must be 'ms' with vis, got {args.route!r}")
     return Simulation(args.vis, args.truth, args.cell, args.npix)
@@ -210,6 +218,7 @@ def _account(args: argparse.Namespace, plan, settings: checkpoint.Settings) -> d
         "nsamples": args.nsamples,
         "nmajor": args.nmajor,
         "npix": args.npix,
+        "scale": args.scale or "the route's",
         "seed": args.seed,
         "protocols": texts,
         "versions": {p: importlib.metadata.version(p) for p in packages if _is_installed(p)},

@@ -144,10 +144,12 @@ class Field:
 
 
 @lru_cache(maxsize=8)
-def _optics(array: str, declination: float, seconds: float, npix: int) -> simulator.Optics:
+def _optics(
+    array: str, declination: float, seconds: float, npix: int, scale: float
+) -> simulator.Optics:
     """The PSF of a track about transit, naturally weighted; the same for all fields."""
     track = Observation(arrays.load(array), declination, 0.0, seconds, max(30.0, seconds / 60))
-    optics = simulator.make_optics(torch.tensor(track.uv()), npix)
+    optics = simulator.make_optics(torch.tensor(track.uv()), npix, scale=scale)
     if optics is None:
         raise ValueError(f"array must have a round beam within {seconds:g} s, got {array!r}")
     return optics
@@ -161,10 +163,12 @@ def components(protocol: str, index: int, seed: int, side: float) -> tuple[Compo
     return drawn, int(rng.integers(2**31))
 
 
-def simulated(protocol: str, index: int, seed: int, npix: int) -> Field:
-    """A field made on arrays, without CASA."""
+def simulated(
+    protocol: str, index: int, seed: int, npix: int, scale: float = simulator.SCALE
+) -> Field:
+    """A field made on arrays, without CASA, with so many pixels a beam."""
     law = PROTOCOLS[protocol]
-    optics = _optics(law.array(index), law.declination(index), law.duration(index), npix)
+    optics = _optics(law.array(index), law.declination(index), law.duration(index), npix, scale)
     truth, noise_seed = components(protocol, index, seed, npix / optics.scale)
     _, seen = simulator.draw_sky(truth, optics.scale, npix)
     data = convolve(seen, optics.psf) + simulator.draw_noise(optics, npix, noise_seed)

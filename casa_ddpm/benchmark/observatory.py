@@ -28,10 +28,12 @@ class Observatory:
         Scratch.
     npix : int
         Side of the images.
+    scale : float
+        Pixels per beam.
     """
 
-    def __init__(self, folder: Path, npix: int) -> None:
-        self.folder, self.npix = folder, npix
+    def __init__(self, folder: Path, npix: int, scale: float = SCALE) -> None:
+        self.folder, self.npix, self.scale = folder, npix, scale
         self._blank: dict[tuple[str, float], tuple[Path, dict, float, np.ndarray]] = {}
 
     @contextmanager
@@ -88,7 +90,7 @@ class Observatory:
             shutil.rmtree(folder / "try", ignore_errors=True)
             (folder / "try").mkdir()
             beam = clean.dirty(str(vis), str(folder / "try" / "image"), imaging).beam.fwhm
-            cell = beam / SCALE
+            cell = beam / self.scale
         wide = imaging | {"imsize": [2 * self.npix, 2 * self.npix]}
         psf = clean.dirty(str(vis), str(folder / "wide"), wide).psf
         self._blank[array, seconds] = vis, imaging, beam, psf

@@ -21,6 +21,7 @@ from casa_ddpm.benchmark.protocols import PROTOCOLS
 from casa_ddpm.benchmark.user import USER, Simulation
 from casa_ddpm.options import Options
 from casa_ddpm.reconstruction import reconstruct
+from casa_ddpm.simulator import SCALE
 
 #: Truth, detections of each method and what its images are like.
 Rows = tuple[Table, list[Table], list[dict]]
@@ -180,10 +181,16 @@ def ours(field: Field, table: QTable, apparent: np.ndarray | float, method: str 
 
 
 def from_image(
-    protocol: str, index: int, seed: int, npix: int, options: Options, kept: Path | None = None
+    protocol: str,
+    index: int,
+    seed: int,
+    npix: int,
+    options: Options,
+    kept: Path | None = None,
+    scale: float = SCALE,
 ) -> Rows:
     """The same without CASA: our core, and the peaks of the dirty image."""
-    field = simulated(protocol, index, seed, npix)
+    field = simulated(protocol, index, seed, npix, scale)
     start = time.perf_counter()
     found = reconstruct(field.dirty, options, field.major_cycle)
     seconds = time.perf_counter() - start

@@ -13,6 +13,8 @@ from casa_ddpm.simulator import VALIDATION_ARRAYS
 
 #: Share of a field's side in which sources lie.
 _INNER = 0.84
+#: Area of a beam [beam^2].
+_AREA = math.pi / (4 * math.log(2))
 #: How often a source is given another place until it is far enough from the others.
 _TRIES = 200
 #: Seconds of observation that make a usable PSF of a sparse array; others have DURATION.
@@ -85,9 +87,18 @@ def isolated(rng: np.random.Generator, side: float) -> sky.Components:
     return sky.points(where, rng.uniform(2, 12, len(where)))
 
 
+def sparse(rng: np.random.Generator, side: float) -> sky.Components:
+    """A point of S/N 2 to 12 in every 115 beam areas, at least four beams apart.
+
+    As dense as `isolated` is on 160 x 160 pixels, on an image of any side.
+    """
+    where = apart(rng, round(side**2 / _AREA / 115), side, 4)
+    return sky.points(where, rng.uniform(2, 12, len(where)))
+
+
 def crowded(rng: np.random.Generator, side: float) -> sky.Components:
     """A point in every twelve beam areas, S/N log-uniform from 2 to 50."""
-    area = (_INNER * side) ** 2 / (math.pi / (4 * math.log(2)))
+    area = (_INNER * side) ** 2 / _AREA
     where = rng.uniform(-0.5, 0.5, (round(area / 12), 2)) * _INNER * side
     return sky.points(where, np.exp(rng.uniform(math.log(2), math.log(50), len(where))))
 
@@ -153,4 +164,7 @@ PROTOCOLS = {
         "two points 20 beams apart, 10,000 to 1, VLA B snapshot", contrast, 5, ("vla.b",)
     ),
     "empty": Protocol("noise alone", nothing, 50),
+    "sparse": Protocol(
+        "a point in every 115 beam areas, S/N 2 to 12, for images of any side and cell", sparse, 20
+    ),
 }  # fmt: skip
