@@ -174,6 +174,7 @@ def test_thresholds_are_not_chosen_on_test_fields():
         ("--protocols published,empty", "protocols must name published alone, got 'published,empt"),
         ("--networks dirty=x", "networks must come with protocols published, got 'dirty=x'"),
         ("--protocols published --quick", "quick must not be given with protocols publis"),
+        ("--protocols published --scale 5", "scale must not be given with protocols publis"),
         ("--protocols published --tuning 0", "tuning must be at least 1, got 0"),
         ("--protocols published --nsamples 1", "nsamples must be at least 2, got 1"),
     ],

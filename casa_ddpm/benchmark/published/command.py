@@ -44,7 +44,9 @@ def asked(args: argparse.Namespace) -> bool:
         return False
     if names != [NAME]:
         raise ValueError(f"protocols must name {NAME} alone, got {args.protocols!r}")
-    for name in ("vis", "truth", "cell", "quick", "record", "select", "route", "rivals"):
+    for name in (
+        "vis", "truth", "cell", "quick", "record", "select", "route", "rivals", "scale",
+    ):  # fmt: skip
         if value := getattr(args, name):
             raise ValueError(f"{name} must not be given with protocols {NAME}, got {value!r}")
     return True
