@@ -1,0 +1,135 @@
+"""What was set aside, added to what the passes have made of the rest."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from astropy.table import QTable, vstack
+
+from casa_ddpm import aggregation, noise
+from casa_ddpm.bright import POINT, SMALL, Bright
+from casa_ddpm.dirty import FWHM
+from casa_ddpm.options import Options
+from casa_ddpm.peel import convolve
+from casa_ddpm.psf import gaussian
+from casa_ddpm.sources import UNKNOWN_ANGLE, as_table
+
+if TYPE_CHECKING:
+    from casa_ddpm.passes import Reconstruction
+
+#: Times its error from which on a size is one.
+_RESOLVED = 3.0
+#: Number of the random stream, beside those of the sky's realisations.
+_STREAM = 2**31
+
+
+def added(found: Reconstruction, bright: Bright, options: Options, plane: int) -> Reconstruction:
+    """A reconstruction of what bright sources left, with these in all of its parts.
+
+    Parameters
+    ----------
+    found : Reconstruction
+        With realisations.
+    bright : Bright
+    options : Options
+    plane : int
+        Number of the plane, which has random numbers of its own.
+    """
+    scene, model = bright.scene, bright.model()
+    left = max(found.noise, noise.rms(found.residual, scene.valid))
+    covariance = left**2 * np.linalg.inv(bright.normal([s.stamp for s in bright.sources]))
+    random = np.random.default_rng([options.sampling.seed, plane, _STREAM])
+    samples = found.samples + realisations(bright, covariance, len(found.samples), random)
+    table = vstack([found.sources, rows(bright, covariance, left, len(samples))])
+    return replace(
+        found,
+        model=found.model + model,
+        std=aggregation.std(torch.from_numpy(samples)).numpy(),
+        prob=scene.probability(samples, options.minflux * found.noise),
+        restored=found.restored + scene.restore(model),
+        samples=samples if options.samples else samples[:0],
+        sources=QTable(table[np.argsort(-table["flux"].value, kind="stable")]),
+    )
+
+
+def realisations(bright: Bright, covariance: np.ndarray, n: int, random) -> np.ndarray:
+    """Realisations at the network's resolution of half a beam, shape (n, ny, nx) [Jy/pixel].
+
+    Parameters
+    ----------
+    bright : Bright
+    covariance : ndarray, shape (m, m)
+        Of all free coefficients, one source after the other [Jy^2].
+    n : int
+    random : numpy.random.Generator
+    """
+    scene = bright.scene
+    drawn = np.repeat(bright.model()[None].astype(float), n, axis=0)
+    errors = random.multivariate_normal(np.zeros(len(covariance)), covariance, n)
+    ends = np.cumsum([source.free for source in bright.sources])[:-1]
+    for source, each in zip(bright.sources, np.split(errors, ends, axis=1), strict=True):
+        stamp = source.stamp
+        for image, error in zip(drawn, each, strict=True):
+            stamp.add(image, np.pad(error, (0, SMALL - len(error))))
+    fwhm = scene.settings.kernel * bright.beam
+    kernel = gaussian(np.eye(2) * (fwhm / FWHM) ** 2, 2 * int(2.5 * fwhm + 1) + 1).double()
+    seen = convolve(torch.from_numpy(drawn), kernel / kernel.sum())
+    return (seen.numpy() * scene.valid).astype(np.float32)
+
+
+def rows(bright: Bright, covariance: np.ndarray, sigma: float, count: int) -> QTable:
+    """The sources' rows, with the columns of `sources.find_sources`.
+
+    Parameters
+    ----------
+    bright : Bright
+    covariance : ndarray, shape (m, m)
+        Of all free coefficients, one source after the other [Jy^2].
+    sigma : float
+        Of what is left [Jy/beam].
+    count : int
+        Realisations, which all hold them.
+    """
+    cell, beam = bright.scene.dirty.cell, bright.scene.dirty.beam
+    columns: dict[str, list] = {}
+    first = 0
+    for source, coefficients in zip(bright.sources, bright.moments(), strict=True):
+        error = np.zeros(SMALL)
+        error[: source.free] = np.sqrt(np.diag(covariance)[first : first + source.free])
+        first += source.free
+        flux = coefficients[0]
+        y, x = source.place + coefficients[1:POINT] / flux
+        shape = coefficients[POINT:][[0, 1, 1, 2]].reshape(2, 2) / flux
+        clean = beam.covariance(cell)
+        peak = flux * np.sqrt(np.linalg.det(clean) / max(np.linalg.det(clean + shape), 1e-9))
+        row = {
+            "x": x, "y": y, "ra_err": error[2] / flux * cell, "dec_err": error[1] / flux * cell,
+            "flux": flux, "flux_err": error[0], "flux_lo": flux - error[0],
+            "flux_hi": flux + error[0], "peak": peak, "snr": peak / sigma, "prob": 1.0,
+            "count": count, "blended": False,
+            **_axes(shape, error[POINT:].max() / flux, cell),
+        }  # fmt: skip
+        for name, value in row.items():
+            columns.setdefault(name, []).append(value)
+    return as_table({name: np.array(column) for name, column in columns.items()})
+
+
+def _axes(shape: np.ndarray, error: float, cell: float) -> dict[str, float]:
+    """Deconvolved axes and angle of a covariance (y, x) [pixel^2] and its error."""
+    (short, long), vectors = np.linalg.eigh(shape)
+    widths = {}
+    for name, variance in (("major", long), ("minor", short)):
+        low, middle, high = (
+            FWHM * cell * np.sqrt(max(variance + k * error, 0)) for k in (-1, 0, 1)
+        )
+        widths |= {name: middle, f"{name}_err": (high - low) / 2}
+    angle = np.degrees(np.arctan2(-vectors[1, 1], vectors[0, 1])) % 180
+    turn = np.degrees(error / max(long - short, 1e-12))
+    return widths | {
+        "pa": angle,
+        "pa_err": min(turn, UNKNOWN_ANGLE) if error else UNKNOWN_ANGLE,
+        "resolved": bool(error and long > _RESOLVED * error),
+    }

@@ -1,0 +1,97 @@
+"""Points between pixels: a sky of delta functions on pixels as the visibilities see it.
+
+A pixel's delta function stands at its centre. That of a point beside it is a pattern of
+pixels, a sinc with a Kaiser window, whose Fourier transform is the point's to 1e-5 within
+three quarters of the pixels' band, where the uv coverage of an image of four pixels per
+beam ends.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.signal import fftconvolve
+
+#: Half width [pixel] and shape of the window.
+HALF, _SHAPE = 16, 3 * np.pi
+#: Half side of a stamp: a point may move within it.
+_REACH = HALF + 4
+#: Step of numerical derivatives [pixel]: the error is its square.
+_STEP = 1e-3
+#: Order of each template's derivatives in y and x, and its factor.
+_ORDERS = ((0, 0, 1.0), (1, 0, 1.0), (0, 1, 1.0), (2, 0, 0.5), (1, 1, 1.0), (0, 2, 0.5))
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """Templates of a point, on the square of pixels about it.
+
+    Parameters
+    ----------
+    corner : ndarray of int, shape (2,)
+        Its first row and column, which may be outside of the image.
+    templates : ndarray, shape (6, n, n)
+        The point of unit flux at (y, x), its derivatives by y and x, and half of its second ones
+        by yy, yx (whole) and xx: the Taylor series of a small source with the coefficients
+        flux x (1, dy, dx, Cyy, Cyx, Cxx), offset d and covariance C.
+    """
+
+    corner: np.ndarray
+    templates: np.ndarray
+
+    @classmethod
+    def at(cls, place: np.ndarray) -> Stamp:
+        """Of a point at 0-based pixel coordinates (y, x)."""
+        return cls(np.rint(place).astype(int) - _REACH, np.zeros((0, 0, 0))).moved(place)
+
+    def moved(self, place: np.ndarray) -> Stamp:
+        """The same square of pixels for a point a little off."""
+        side = np.arange(2 * _REACH + 1)
+        y, x = (_line(side + c - p) for c, p in zip(self.corner, place, strict=True))
+        return Stamp(self.corner, np.array([f * np.outer(y[i], x[j]) for i, j, f in _ORDERS]))
+
+    def cut(self, image: np.ndarray) -> np.ndarray:
+        """The stamp's part of an image, 0 beyond its edge."""
+        return _window(image, self.corner, self.templates.shape[1])
+
+    def add(self, image: np.ndarray, coefficients: np.ndarray) -> None:
+        """Add a sum of the templates to an image."""
+        here, there = _overlap(self.corner, self.templates.shape[1], image.shape)
+        image[there] += np.tensordot(coefficients, self.templates, 1)[here]
+
+    def seen(self, other: Stamp, psf: np.ndarray) -> np.ndarray:
+        """The templates of another stamp as the PSF shows them on this one, shape (6, n, n)."""
+        n = self.templates.shape[1]
+        first = self.corner - other.corner - (n - 1) + np.array(psf.shape) // 2
+        patch = _window(psf, first, 2 * n - 1)
+        return fftconvolve(patch[None], other.templates, mode="valid", axes=(1, 2))
+
+
+def _line(distance: np.ndarray) -> np.ndarray:
+    """A point and its first two derivatives by its place, in one dimension, shape (3, n)."""
+    before, here, after = (_kernel(distance - step) for step in (-_STEP, 0, _STEP))
+    return np.array([here, (after - before) / (2 * _STEP), (after - 2 * here + before) / _STEP**2])
+
+
+def _kernel(distance: np.ndarray) -> np.ndarray:
+    """Sinc with a Kaiser window."""
+    inside = np.clip(1 - (distance / (HALF + 1)) ** 2, 0, None)
+    return np.sinc(distance) * np.i0(_SHAPE * np.sqrt(inside)) / np.i0(_SHAPE) * (inside > 0)
+
+
+def _window(image: np.ndarray, first: np.ndarray, size: int) -> np.ndarray:
+    """A square of an image from row and column `first` on, 0 beyond its edge."""
+    window = np.zeros((size, size))
+    here, there = _overlap(first, size, image.shape)
+    window[here] = image[there]
+    return window
+
+
+def _overlap(first: np.ndarray, size: int, shape: tuple[int, ...]):
+    """Slices of a square, and of the image that it lies on, that are the same pixels."""
+    low = np.clip(first, 0, shape)
+    high = np.clip(first + size, 0, shape)
+    here = tuple(slice(a - f, b - f) for a, b, f in zip(low, high, first, strict=True))
+    there = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    return here, there
