@@ -32,7 +32,7 @@ _MOST = 20
 #: What is left at a source's place from which on it is more than a point, or a small source [noise].
 _LEFT = 6.0
 #: Times that sources are looked for, major cycles of each kind of fit, and steps in between.
-_LOOKS, _CYCLES, _STEPS = 3, 3, 6
+_LOOKS, _CYCLES, _STEPS = 8, 3, 6
 #: Share of the residual's rms that another major cycle has to take away.
 _GAIN = 0.02
 #: Radius of the pixels that a source is fitted on [beam], and the noise of one of these, of its flux.
@@ -82,6 +82,8 @@ class Bright:
     sources : list of Source
     extra : ndarray, shape (ny, nx)
         What is fitted on pixels [Jy/pixel].
+    level : float
+        Flux from which on a source is bright [Jy].
     """
 
     def __init__(self, scene: Scene) -> None:
@@ -90,6 +92,7 @@ class Bright:
         self.beam = scene.dirty.beam.fwhm / scene.dirty.cell
         self.sources: list[Source] = []
         self.extra = np.zeros(scene.dirty.data.shape)
+        self.level = 0.0
 
     def model(self) -> np.ndarray:
         """The bright sources, shape (ny, nx) [Jy/pixel]."""
@@ -106,15 +109,23 @@ class Bright:
             return False
         peeled, rest, sigma = scene.peel(residual)
         # What sidelobes hide the noise of is bright as well; what is left of others is not.
-        level = max(BRIGHT * (sigma if thermal is None else thermal), _CLEAR * sigma)
+        self.level = BRIGHT * (sigma if thermal is None else thermal)
         model = scene.restore(peeled)
         image = model + rest
+        sidelobes = 1.2 * scene.dirty.sidelobe * image[scene.allowed].max(initial=0)
+        level = max(self.level, _CLEAR * sigma, sidelobes)
         highest = ndimage.maximum_filter(image, size=2 * round(self.beam) + 1)
         peaks = np.argwhere((image == highest) & scene.allowed & (model > 0) & (image > level))
         peaks = peaks[np.argsort(-image[tuple(peaks.T)])]
         new = [Source(p.astype(float)) for p in peaks if self._is_new(p) and self._compact(image, p)]
         self.sources += new[: _MOST - len(self.sources)]
         return bool(new)
+
+    def prune(self) -> bool:
+        """Drop what was a sidelobe of others; returns whether there was any."""
+        kept = [s for s in self.sources if s.coefficients[0] > self.level / 2]
+        dropped, self.sources = len(kept) < len(self.sources), kept
+        return dropped
 
     def _is_new(self, place: np.ndarray) -> bool:
         return all(np.hypot(*(place - s.place)) > _RADIUS * self.beam for s in self.sources)
@@ -245,6 +256,8 @@ def set_aside(scene: Scene) -> Generator[np.ndarray, np.ndarray, tuple[Bright, n
         if not bright.look(residual):
             break
         residual = yield from _settle(bright, residual)
+        if bright.prune():
+            residual = yield scene.start + bright.model()
         while bright.refine(residual):
             residual = yield from _settle(bright, residual)
     return bright, residual

@@ -1,8 +1,8 @@
 """Points between pixels: a sky of delta functions on pixels as the visibilities see it.
 
 A pixel's delta function stands at its centre. That of a point beside it is a pattern of
-pixels, a sinc with a Kaiser window, whose Fourier transform is the point's to 1e-5 within
-three quarters of the pixels' band, where the uv coverage of an image of four pixels per
+pixels, a sinc with a Kaiser window, whose Fourier transform is the point's to 1e-6 within
+four fifths of the pixels' band, where the uv coverage of an image of four pixels per
 beam ends.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 from scipy.signal import fftconvolve
 
 #: Half width [pixel] and shape of the window.
-HALF, _SHAPE = 16, 3 * np.pi
+HALF, _SHAPE = 20, 4 * np.pi
 #: Half side of a stamp: a point may move within it.
 _REACH = HALF + 4
 #: Step of numerical derivatives [pixel]: the error is its square.
