@@ -10,7 +10,7 @@ import torch
 from astropy.table import QTable, vstack
 
 from casa_ddpm import aggregation, noise
-from casa_ddpm.bright import POINT, SMALL, Bright
+from casa_ddpm.bright import POINT, Bright
 from casa_ddpm.dirty import FWHM
 from casa_ddpm.options import Options
 from casa_ddpm.peel import convolve
@@ -69,11 +69,10 @@ def realisations(bright: Bright, covariance: np.ndarray, n: int, random) -> np.n
     scene = bright.scene
     drawn = np.repeat(bright.model()[None].astype(float), n, axis=0)
     errors = random.multivariate_normal(np.zeros(len(covariance)), covariance, n)
-    ends = np.cumsum([source.free for source in bright.sources])[:-1]
-    for source, each in zip(bright.sources, np.split(errors, ends, axis=1), strict=True):
+    for source, each in zip(bright.sources, bright.parts(errors), strict=True):
         stamp = source.stamp
         for image, error in zip(drawn, each, strict=True):
-            stamp.add(image, np.pad(error, (0, SMALL - len(error))))
+            stamp.add(image, error)
     fwhm = scene.settings.kernel * bright.beam
     kernel = gaussian(np.eye(2) * (fwhm / FWHM) ** 2, 2 * int(2.5 * fwhm + 1) + 1).double()
     seen = convolve(torch.from_numpy(drawn), kernel / kernel.sum())
@@ -95,14 +94,9 @@ def rows(bright: Bright, covariance: np.ndarray, sigma: float, count: int) -> QT
     """
     cell, beam = bright.scene.dirty.cell, bright.scene.dirty.beam
     columns: dict[str, list] = {}
-    first = 0
-    for source, coefficients in zip(bright.sources, bright.moments(), strict=True):
-        error = np.zeros(SMALL)
-        error[: source.free] = np.sqrt(np.diag(covariance)[first : first + source.free])
-        first += source.free
-        flux = coefficients[0]
-        y, x = source.place + coefficients[1:POINT] / flux
-        shape = coefficients[POINT:][[0, 1, 1, 2]].reshape(2, 2) / flux
+    errors = bright.parts(np.sqrt(np.diag(covariance)))
+    for source, error in zip(bright.sources, errors, strict=True):
+        flux, (y, x), shape = bright.moments(source)
         clean = beam.covariance(cell)
         peak = flux * np.sqrt(np.linalg.det(clean) / max(np.linalg.det(clean + shape), 1e-9))
         row = {
@@ -110,7 +104,7 @@ def rows(bright: Bright, covariance: np.ndarray, sigma: float, count: int) -> QT
             "flux": flux, "flux_err": error[0], "flux_lo": flux - error[0],
             "flux_hi": flux + error[0], "peak": peak, "snr": peak / sigma, "prob": 1.0,
             "count": count, "blended": False,
-            **_axes(shape, error[POINT:].max() / flux, cell),
+            **_axes(shape, error[POINT:].max(initial=0) / flux, cell),
         }  # fmt: skip
         for name, value in row.items():
             columns.setdefault(name, []).append(value)

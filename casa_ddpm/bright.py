@@ -2,7 +2,7 @@
 
 The network, and the pixels that it draws on, are right to a few parts in a thousand. A compact
 source that is far brighter than the noise is explained through the visibilities instead: as
-a point between pixels, as a small source where that leaves something, and on the pixels about
+a point between pixels, as a Gaussian where that leaves something, and on the pixels about
 it where that does as well. What the passes see is the rest.
 """
 
@@ -13,12 +13,10 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from scipy import ndimage
 
 from casa_ddpm import noise
 from casa_ddpm.offset import Stamp
-from casa_ddpm.peel import convolve
 from casa_ddpm.scene import Scene
 
 #: S/N from which on a compact source is set aside.
@@ -29,18 +27,20 @@ _CLEAR = 20.0
 _COMPACT = 0.3
 #: Most sources that are set aside.
 _MOST = 20
-#: What is left at a source's place from which on it is more than a point, or a small source [noise].
+#: What is left at a source's place from which on it is more than a point, or a Gaussian [noise].
 _LEFT = 6.0
 #: Times that sources are looked for, major cycles of each kind of fit, and steps in between.
-_LOOKS, _CYCLES, _STEPS = 8, 3, 6
+_LOOKS, _CYCLES, _STEPS = 8, 6, 6
 #: Share of the residual's rms that another major cycle has to take away.
 _GAIN = 0.02
 #: Radius of the pixels that a source is fitted on [beam], and the noise of one of these, of its flux.
 _RADIUS, _LOOSE = 2.0, 1e-5
 #: Most of these pixels, and the furthest that a source moves in a step [pixel].
 _PIXELS, _FAR = 1500, 0.5
-#: Coefficients of a point, and of a small source.
-POINT, SMALL = 3, 6
+#: Least variance [pixel^2], which noise may make negative, and largest width [beam] of a Gaussian.
+_NARROWEST, _WIDEST = -0.05, 0.7
+#: What is fitted of a point (flux, place), and of a Gaussian (its covariance as well).
+POINT, GAUSSIAN = 3, 6
 
 
 @dataclass
@@ -51,23 +51,37 @@ class Source:
     ----------
     place : ndarray, shape (2,)
         y, x [pixel].
-    coefficients : ndarray, shape (6,)
-        Of the templates of its stamp [Jy].
+    flux : float
+        [Jy]
+    shape : ndarray, shape (3,)
+        Covariance yy, yx, xx [pixel^2].
     free : int
-        How many of these are fitted.
+        How many of flux, place and shape are fitted: POINT or GAUSSIAN.
     pixels : bool
         Whether the pixels about it are as well.
     """
 
     place: np.ndarray
-    coefficients: np.ndarray = field(default_factory=lambda: np.zeros(SMALL))
+    flux: float = 0.0
+    shape: np.ndarray = field(default_factory=lambda: np.zeros(3))
     free: int = POINT
     pixels: bool = False
 
     @property
     def stamp(self) -> Stamp:
         """Its templates."""
-        return Stamp.at(self.place)
+        return Stamp.at(self.place, self.shape)
+
+    def step(self, change: np.ndarray, widest: float) -> None:
+        """Change it by weights of its templates [Jy], not far; no wider than a variance."""
+        self.flux += change[0]
+        scale = max(self.flux, abs(change[0]))
+        self.place = self.place + np.clip(change[1:POINT] / scale, -_FAR, _FAR)
+        if self.free == GAUSSIAN:
+            yy, yx, xx = self.shape + np.clip(change[POINT:] / scale, -widest / 4, widest / 4)
+            values, vectors = np.linalg.eigh([[yy, yx], [yx, xx]])
+            bounded = (vectors * np.clip(values, _NARROWEST, widest)) @ vectors.T
+            self.shape = bounded[[0, 0, 1], [0, 1, 1]]
 
 
 class Bright:
@@ -98,7 +112,7 @@ class Bright:
         """The bright sources, shape (ny, nx) [Jy/pixel]."""
         model = self.extra.copy()
         for source in self.sources:
-            source.stamp.add(model, source.coefficients)
+            source.stamp.add(model, [source.flux])
         return model.astype(np.float32)
 
     def look(self, residual: np.ndarray) -> bool:
@@ -123,7 +137,7 @@ class Bright:
 
     def prune(self) -> bool:
         """Drop what was a sidelobe of others; returns whether there was any."""
-        kept = [s for s in self.sources if s.coefficients[0] > self.level / 2]
+        kept = [s for s in self.sources if s.flux > self.level / 2]
         dropped, self.sources = len(kept) < len(self.sources), kept
         return dropped
 
@@ -144,7 +158,7 @@ class Bright:
             if np.abs(residual[self._disc(source, 1)]).max(initial=0) < _LEFT * sigma:
                 continue
             if source.free == POINT:
-                source.free, changed = SMALL, True
+                source.free, changed = GAUSSIAN, True
             elif not source.pixels:
                 source.pixels = changed = True
         return changed
@@ -158,19 +172,21 @@ class Bright:
         stamps = [source.stamp for source in self.sources]
         data = [s.cut(residual) + shown for s, shown in zip(stamps, self._shown(stamps), strict=True)]
         for _ in range(_STEPS):
-            stamps = [t.moved(s.place) for t, s in zip(stamps, self.sources, strict=True)]
+            stamps = [t.moved(s.place, s.shape) for t, s in zip(stamps, self.sources, strict=True)]
             left = [d - shown for d, shown in zip(data, self._shown(stamps), strict=True)]
             right = [
                 np.tensordot(t.templates[: s.free], rest, 2)
                 for t, s, rest in zip(stamps, self.sources, left, strict=True)
             ]
-            self._step(np.linalg.solve(self.normal(stamps), np.concatenate(right)))
+            change = np.linalg.solve(self.normal(stamps), np.concatenate(right))
+            for source, part in zip(self.sources, self.parts(change), strict=True):
+                source.step(part, (_WIDEST * self.beam) ** 2)
 
     def _shown(self, stamps: list[Stamp]) -> list[np.ndarray]:
         """The sources as the PSF shows them on each stamp [Jy/beam]."""
         return [
             sum(
-                np.tensordot(source.coefficients, one.seen(other, self.psf), 1)
+                source.flux * one.seen(other, self.psf, 1)[0]
                 for source, other in zip(self.sources, stamps, strict=True)
             )
             for one in stamps
@@ -182,24 +198,15 @@ class Bright:
         return np.block(
             [
                 [
-                    np.tensordot(one.templates[:n], one.seen(other, self.psf)[:m], ([1, 2], [1, 2]))
+                    np.tensordot(one.templates[:n], one.seen(other, self.psf, m), ([1, 2], [1, 2]))
                     for m, other in zip(free, stamps, strict=True)
                 ]
                 for n, one in zip(free, stamps, strict=True)
             ]
         )
 
-    def _step(self, change: np.ndarray) -> None:
-        """Change the sources by coefficients of their templates."""
-        ends = np.cumsum([source.free for source in self.sources])[:-1]
-        for source, c in zip(self.sources, np.split(change, ends), strict=True):
-            source.coefficients[0] += c[0]
-            move = c[1:POINT] / max(source.coefficients[0], abs(c[0]))
-            source.place = source.place + np.clip(move, -_FAR, _FAR)
-            source.coefficients[POINT : source.free] += c[POINT:]
-
     def fit_pixels(self, residual: np.ndarray) -> None:
-        """Fit the pixels about sources that are neither points nor small to what is left."""
+        """Fit the pixels about sources that are no Gaussians to what is left."""
         where = np.zeros(residual.shape, bool)
         for source in self.sources:
             disc = self._disc(source, _RADIUS)
@@ -214,18 +221,21 @@ class Bright:
         normal = (normal + normal.T) / 2 + _LOOSE * np.eye(len(y))
         self.extra[y, x] += np.linalg.solve(normal, residual[y, x].astype(float))
 
-    def moments(self) -> list[np.ndarray]:
-        """Coefficients of each source, those of what is fitted on its pixels included [Jy]."""
-        found = []
-        for source in self.sources:
-            own, stamp = source.coefficients.copy(), source.stamp
-            if source.pixels:
-                part = torch.from_numpy(self.extra * self._disc(source, _RADIUS))
-                seen = stamp.cut(convolve(part, torch.from_numpy(self.psf)).numpy())
-                normal = np.tensordot(stamp.templates, stamp.seen(stamp, self.psf), ([1, 2], [1, 2]))
-                own += np.linalg.solve(normal, np.tensordot(stamp.templates, seen, 2))
-            found.append(own)
-        return found
+    def parts(self, values: np.ndarray) -> list[np.ndarray]:
+        """What is each source's of values (..., m) of all that is fitted."""
+        ends = np.cumsum([source.free for source in self.sources])[:-1]
+        return np.split(values, ends, axis=-1)
+
+    def moments(self, source: Source) -> tuple[float, np.ndarray, np.ndarray]:
+        """Flux [Jy], middle and shape of a source, what is fitted on its pixels included."""
+        disc = self._disc(source, _RADIUS) & source.pixels
+        offset = np.argwhere(disc) - source.place
+        weight, (yy, yx, xx) = self.extra[disc], source.shape
+        flux = source.flux + weight.sum()
+        away = weight @ offset / flux
+        second = np.array([[yy, yx], [yx, xx]]) * source.flux + (weight * offset.T) @ offset
+        shape = second / flux - np.outer(away, away)
+        return flux, source.place + away, shape
 
     def _disc(self, source: Source, radius: float) -> np.ndarray:
         """Pixels about a source, `radius` in beams."""

@@ -1,4 +1,4 @@
-"""Points between pixels: a sky of delta functions on pixels as the visibilities see it.
+"""Points and Gaussians between pixels: a sky of delta functions on pixels as the visibilities see it.
 
 A pixel's delta function stands at its centre. That of a point beside it is a pattern of
 pixels, a sinc with a Kaiser window, whose Fourier transform is the point's to 1e-6 within
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.signal import fftconvolve
+
+from casa_ddpm.peel import good_size
 
 #: Half width [pixel] and shape of the window.
 HALF, _SHAPE = 20, 4 * np.pi
@@ -32,40 +34,40 @@ class Stamp:
     corner : ndarray of int, shape (2,)
         Its first row and column, which may be outside of the image.
     templates : ndarray, shape (6, n, n)
-        The point of unit flux at (y, x), its derivatives by y and x, and half of its second ones
-        by yy, yx (whole) and xx: the Taylor series of a small source with the coefficients
-        flux x (1, dy, dx, Cyy, Cyx, Cxx), offset d and covariance C.
+        A Gaussian of unit flux and covariance C at (y, x), and its derivatives by y, x, Cyy, Cyx
+        and Cxx.
     """
 
     corner: np.ndarray
     templates: np.ndarray
 
     @classmethod
-    def at(cls, place: np.ndarray) -> Stamp:
-        """Of a point at 0-based pixel coordinates (y, x)."""
-        return cls(np.rint(place).astype(int) - _REACH, np.zeros((0, 0, 0))).moved(place)
+    def at(cls, place: np.ndarray, shape: np.ndarray) -> Stamp:
+        """Of a Gaussian at 0-based pixel coordinates (y, x), shape (Cyy, Cyx, Cxx) [pixel^2]."""
+        return cls(np.rint(place).astype(int) - _REACH, np.zeros((0, 0, 0))).moved(place, shape)
 
-    def moved(self, place: np.ndarray) -> Stamp:
-        """The same square of pixels for a point a little off."""
+    def moved(self, place: np.ndarray, shape: np.ndarray) -> Stamp:
+        """The same square of pixels for another Gaussian, a little off."""
         side = np.arange(2 * _REACH + 1)
         y, x = (_line(side + c - p) for c, p in zip(self.corner, place, strict=True))
-        return Stamp(self.corner, np.array([f * np.outer(y[i], x[j]) for i, j, f in _ORDERS]))
+        points = np.array([f * np.outer(y[i], x[j]) for i, j, f in _ORDERS])
+        return Stamp(self.corner, _smooth(points, shape) if np.any(shape) else points)
 
     def cut(self, image: np.ndarray) -> np.ndarray:
         """The stamp's part of an image, 0 beyond its edge."""
         return _window(image, self.corner, self.templates.shape[1])
 
-    def add(self, image: np.ndarray, coefficients: np.ndarray) -> None:
-        """Add a sum of the templates to an image."""
+    def add(self, image: np.ndarray, weights: np.ndarray) -> None:
+        """Add a sum of the first templates to an image."""
         here, there = _overlap(self.corner, self.templates.shape[1], image.shape)
-        image[there] += np.tensordot(coefficients, self.templates, 1)[here]
+        image[there] += np.tensordot(weights, self.templates[: len(weights)], 1)[here]
 
-    def seen(self, other: Stamp, psf: np.ndarray) -> np.ndarray:
-        """The templates of another stamp as the PSF shows them on this one, shape (6, n, n)."""
+    def seen(self, other: Stamp, psf: np.ndarray, count: int = 6) -> np.ndarray:
+        """The first templates of another stamp as the PSF shows them here, (count, n, n)."""
         n = self.templates.shape[1]
         first = self.corner - other.corner - (n - 1) + np.array(psf.shape) // 2
         patch = _window(psf, first, 2 * n - 1)
-        return fftconvolve(patch[None], other.templates, mode="valid", axes=(1, 2))
+        return fftconvolve(patch[None], other.templates[:count], mode="valid", axes=(1, 2))
 
 
 def _line(distance: np.ndarray) -> np.ndarray:
@@ -78,6 +80,17 @@ def _kernel(distance: np.ndarray) -> np.ndarray:
     """Sinc with a Kaiser window."""
     inside = np.clip(1 - (distance / (HALF + 1)) ** 2, 0, None)
     return np.sinc(distance) * np.i0(_SHAPE * np.sqrt(inside)) / np.i0(_SHAPE) * (inside > 0)
+
+
+def _smooth(images: np.ndarray, shape: np.ndarray) -> np.ndarray:
+    """Convolve images (n, ny, nx) with a Gaussian of covariance (yy, yx, xx) [pixel^2]."""
+    size = good_size(2 * images.shape[1])
+    v, u = np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)
+    yy, yx, xx = shape
+    transfer = np.exp(-2 * np.pi**2 * (yy * v * v + 2 * yx * v * u + xx * u * u))
+    spectra = np.fft.rfft2(images, s=(size, size)) * transfer
+    n = images.shape[1]
+    return np.fft.irfft2(spectra, s=(size, size))[:, :n, :n]
 
 
 def _window(image: np.ndarray, first: np.ndarray, size: int) -> np.ndarray:

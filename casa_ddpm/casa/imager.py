@@ -182,7 +182,8 @@ class VisibilityImager:
                 tool.setmiscinfo(tool.miscinfo() | {"useweightimage": weighted})
         with readable(self.parameters, RuntimeError):
             if len(places):
-                self._open_outliers(places).cycle(np.asarray(model[0], np.float32))
+                left = self._open_outliers(places).cycle(np.asarray(model[0], np.float32))
+                write_planes(self.imagename + ".residual", left[None])
             else:
                 imager.runMajorCycle()
         return read_planes(self.imagename + ".residual")

@@ -12,12 +12,11 @@ import os
 import shutil
 
 import numpy as np
-from casatasks import casalog
 from casatasks.private.imagerhelpers.imager_base import PySynthesisImager
 from casatasks.private.imagerhelpers.input_parameters import ImagerParameters
 from scipy import ndimage
 
-from casa_ddpm.casa.images import create, opened, write_planes
+from casa_ddpm.casa.images import opened, read_planes, write_image, write_planes
 
 #: Flux of a model within a square of _SQUARE pixels from which on it is bright [noise].
 BRIGHT = 3000.0
@@ -28,8 +27,6 @@ _HALF, _SIDE = 28, 80
 _NEAR = 6
 #: Most outlier fields.
 _MOST = 10
-#: What CASA says of an image whose centre is not the phase centre of the whole.
-_MISMATCH = "Mismatch in Csys latpoles"
 
 
 def find_places(model: np.ndarray, level: float, known: np.ndarray) -> np.ndarray:
@@ -48,7 +45,9 @@ def find_places(model: np.ndarray, level: float, known: np.ndarray) -> np.ndarra
     light *= _SQUARE**2
     places: list[np.ndarray] = []
     while len(places) < _MOST and light.max() > level:
-        peak = np.array(np.unravel_index(light.argmax(), light.shape))
+        # Of all squares that hold a peak, the one in whose middle it is.
+        best = light + np.abs(model) * (light > 0)
+        peak = np.array(np.unravel_index(best.argmax(), light.shape))
         near = [k for k in known if np.abs(k - peak).max() <= _NEAR]
         place = near[0] if near else peak
         places.append(place)
@@ -78,12 +77,12 @@ def _part(place: np.ndarray, shape: tuple[int, ...]):
 
 
 class Outliers:
-    """CASA's imager of an image and of outlier fields in it.
+    """CASA's imager of an image and of outlier fields in it, beside the one of the image alone.
 
     Parameters
     ----------
     settings : dict
-        ImagerParameters' arguments of the image alone, whose .residual, .model and .sumwt exist.
+        ImagerParameters' arguments of the image alone, whose .residual exists.
     places : ndarray of int, shape (n, 2)
         Middles of the outlier fields, y and x.
     """
@@ -92,61 +91,48 @@ class Outliers:
         self.places = places
         self._image = settings["imagename"]
         self._folder = self._image + ".outliers"
+        self._names = [f"{self._folder}/{k}" for k in range(len(places) + 1)]
         shutil.rmtree(self._folder, ignore_errors=True)
         os.makedirs(self._folder)
-        lines = [self._make(k, place) for k, place in enumerate(places)]
         definitions = f"{self._folder}/definitions"
         with open(definitions, "w") as file:
-            file.write("\n".join(lines))
-        self._imager = PySynthesisImager(ImagerParameters(**(settings | {"outlierfile": definitions})))
+            file.writelines(map(self._definition, self._names[1:], places))
+        own = {"imagename": self._names[0], "outlierfile": definitions, "startmodel": "", "mask": ""}
+        self._imager = PySynthesisImager(ImagerParameters(**(settings | own)))
         try:
             self._imager.initializeImagers()
             self._imager.initializeNormalizers()
             self._imager.setWeighting()
+            # Without a PSF there are no weights to divide a residual by.
+            self._imager.makePSF()
         except BaseException:
             self.close()
             raise
 
-    def cycle(self, model: np.ndarray) -> None:
-        """Major cycle of a model, shape (ny, nx) [Jy/pixel]; renews the .residual."""
+    def cycle(self, model: np.ndarray) -> np.ndarray:
+        """Major cycle of a model, shape (ny, nx) [Jy/pixel]; returns what is left [Jy/beam]."""
         rest, parts = split(model, self.places)
-        write_planes(self._image + ".model", rest[None])
-        for k, part in enumerate(parts):
-            write_planes(f"{self._name(k)}.model", part[None])
-        # It takes the fields' own coordinates, as it should, but not in silence.
-        casalog.filterMsg(_MISMATCH)
-        try:
-            self._imager.runMajorCycle()
-        finally:
-            casalog.clearFilterMsgList()
-            write_planes(self._image + ".model", model[None])
+        for name, part in zip(self._names, [rest, *parts], strict=True):
+            if os.path.isdir(name + ".model"):
+                write_planes(name + ".model", part[None])
+            else:
+                write_image(name + ".model", part[None], name + ".psf", "Jy/pixel", masked=False)
+        self._imager.runMajorCycle()
+        return read_planes(self._names[0] + ".residual")[0]
 
     def close(self) -> None:
         """Release CASA's tools and remove the outlier fields."""
         self._imager.deleteTools()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _name(self, number: int) -> str:
-        return f"{self._folder}/{number}"
-
-    def _make(self, number: int, place: np.ndarray) -> str:
-        """Make the images of an outlier field; returns its definition."""
-        name = self._name(number)
+    def _definition(self, name: str, place: np.ndarray) -> str:
+        """What CASA's file of outlier fields says of one."""
         with opened(self._image + ".residual") as tool:
-            axes, miscinfo = tool.coordsys(), tool.miscinfo()
-        centre = list(axes.toworld([int(place[1]), int(place[0]), 0, 0], "n")["numeric"])
+            axes = tool.coordsys()
+        centre = axes.toworld([int(place[1]), int(place[0]), 0, 0], "n")["numeric"]
         frame = axes.referencecode("direction")[0]
-        middle = list(axes.referencepixel()["numeric"])
-        middle[:2] = [_SIDE // 2] * 2
-        ra, dec = np.degrees(centre[:2])
-        axes.setreferencevalue(centre)
-        axes.setreferencepixel(middle)
-        blank = np.zeros((_SIDE, _SIDE, 1, 1))
-        for suffix, unit in ((".residual", ""), (".model", "Jy/pixel")):
-            create(name + suffix, axes.torecord(), blank, unit, info=miscinfo)
-        # The weights are the same.
-        shutil.copytree(self._image + ".sumwt", name + ".sumwt")
         axes.done()
+        ra, dec = np.degrees(centre[:2])
         return (
             f"imagename={name}\nimsize=[{_SIDE},{_SIDE}]\n"
             f"phasecenter={frame} {ra:.12f}deg {dec:.12f}deg\n"
