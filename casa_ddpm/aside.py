@@ -40,7 +40,7 @@ def added(found: Reconstruction, bright: Bright, options: Options, plane: int) -
     """
     scene, model = bright.scene, bright.model()
     left = max(found.noise, noise.rms(found.residual, scene.valid))
-    covariance = left**2 * np.linalg.inv(bright.normal([s.stamp for s in bright.sources]))
+    covariance = left**2 * np.linalg.inv(bright.normal(bright.stamps()))
     random = np.random.default_rng([options.sampling.seed, plane, _STREAM])
     samples = found.samples + realisations(bright, covariance, len(found.samples), random)
     table = vstack([found.sources, rows(bright, covariance, left, len(samples))])
@@ -69,8 +69,7 @@ def realisations(bright: Bright, covariance: np.ndarray, n: int, random) -> np.n
     scene = bright.scene
     drawn = np.repeat(bright.model()[None].astype(float), n, axis=0)
     errors = random.multivariate_normal(np.zeros(len(covariance)), covariance, n)
-    for source, each in zip(bright.sources, bright.parts(errors), strict=True):
-        stamp = source.stamp
+    for stamp, each in zip(bright.stamps(), bright.parts(errors), strict=True):
         for image, error in zip(drawn, each, strict=True):
             stamp.add(image, error)
     fwhm = scene.settings.kernel * bright.beam

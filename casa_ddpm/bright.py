@@ -23,12 +23,14 @@ from casa_ddpm.scene import Scene
 BRIGHT = 500.0
 #: The same in units of what sidelobes, and errors of the calibration, leave as noise.
 _CLEAR = 20.0
-#: Most of a compact source's peak that there is a beam away from it, on average.
-_COMPACT = 0.3
+#: Most that there is a beam away from a compact source, beyond the beam, of its peak.
+_COMPACT = 0.2
 #: Most sources that are set aside.
 _MOST = 20
 #: What is left at a source's place from which on it is more than a point, or a Gaussian [noise].
 _LEFT = 6.0
+#: Share of a source's flux that may be left at its place once its pixels are fitted.
+_POOR = 0.01
 #: Times that sources are looked for, major cycles of each kind of fit, and steps in between.
 _LOOKS, _CYCLES, _STEPS = 8, 6, 6
 #: Share of the residual's rms that another major cycle has to take away.
@@ -43,7 +45,7 @@ _NARROWEST, _WIDEST = -0.05, 0.7
 POINT, GAUSSIAN = 3, 6
 
 
-@dataclass
+@dataclass(eq=False)
 class Source:
     """A bright source.
 
@@ -66,11 +68,6 @@ class Source:
     shape: np.ndarray = field(default_factory=lambda: np.zeros(3))
     free: int = POINT
     pixels: bool = False
-
-    @property
-    def stamp(self) -> Stamp:
-        """Its templates."""
-        return Stamp.at(self.place, self.shape)
 
     def step(self, change: np.ndarray, widest: float) -> None:
         """Change it by weights of its templates [Jy], not far; no wider than a variance."""
@@ -107,12 +104,17 @@ class Bright:
         self.sources: list[Source] = []
         self.extra = np.zeros(scene.dirty.data.shape)
         self.level = 0.0
+        self.refused: list[np.ndarray] = []
+
+    def stamps(self) -> list[Stamp]:
+        """The sources' templates."""
+        return [Stamp.at(s.place, s.shape, self.psf.shape) for s in self.sources]
 
     def model(self) -> np.ndarray:
         """The bright sources, shape (ny, nx) [Jy/pixel]."""
         model = self.extra.copy()
-        for source in self.sources:
-            source.stamp.add(model, [source.flux])
+        for source, stamp in zip(self.sources, self.stamps(), strict=True):
+            stamp.add(model, np.array([source.flux]))
         return model.astype(np.float32)
 
     def look(self, residual: np.ndarray) -> bool:
@@ -126,7 +128,7 @@ class Bright:
         self.level = BRIGHT * (sigma if thermal is None else thermal)
         model = scene.restore(peeled)
         image = model + rest
-        sidelobes = 1.2 * scene.dirty.sidelobe * image[scene.allowed].max(initial=0)
+        sidelobes = 1.2 * scene.dirty.sidelobe * image[scene.valid].max(initial=0)
         level = max(self.level, _CLEAR * sigma, sidelobes)
         highest = ndimage.maximum_filter(image, size=2 * round(self.beam) + 1)
         peaks = np.argwhere((image == highest) & scene.allowed & (model > 0) & (image > level))
@@ -135,21 +137,34 @@ class Bright:
         self.sources += new[: _MOST - len(self.sources)]
         return bool(new)
 
-    def prune(self) -> bool:
-        """Drop what was a sidelobe of others; returns whether there was any."""
-        kept = [s for s in self.sources if s.flux > self.level / 2]
-        dropped, self.sources = len(kept) < len(self.sources), kept
-        return dropped
+    def prune(self, residual: np.ndarray) -> bool:
+        """Drop sidelobes of others and what no fit explains; returns whether there was any."""
+        before = list(self.sources)
+        for source in before:
+            left = np.abs(residual[self._disc(source, 1)]).max(initial=0)
+            if source.flux > self.level / 2 and (not source.pixels or left < _POOR * source.flux):
+                continue
+            self.sources.remove(source)
+            self.refused.append(source.place)
+            if source.pixels:
+                self.extra[self._disc(source, _RADIUS)] = 0
+        return len(self.sources) < len(before)
 
     def _is_new(self, place: np.ndarray) -> bool:
-        return all(np.hypot(*(place - s.place)) > _RADIUS * self.beam for s in self.sources)
+        known = [source.place for source in self.sources] + self.refused
+        return all(np.hypot(*(place - other)) > _RADIUS * self.beam for other in known)
 
     def _compact(self, image: np.ndarray, place: np.ndarray) -> bool:
-        """Whether a peak of a restored image falls off like the beam."""
+        """Whether a peak of a restored image is away from its edge and falls off like the beam."""
         angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
-        ring = place[:, None] + self.beam * np.stack([np.sin(angle), np.cos(angle)])
-        around = ndimage.map_coordinates(image, ring, order=1)
-        return bool(around.mean() < _COMPACT * image[tuple(place)])
+        away = self.beam * np.stack([np.sin(angle), np.cos(angle)])
+        ring = place[:, None] + away
+        if (ring < 0).any() or (ring.T > np.array(image.shape) - 1).any():
+            return False
+        shape = np.linalg.inv(self.scene.dirty.beam.covariance(self.scene.dirty.cell))
+        falls = np.exp(-0.5 * np.einsum("ik,ij,jk->k", away, shape, away))
+        around = ndimage.map_coordinates(image, ring, order=1) / image[tuple(place)]
+        return bool((around - falls).max() < _COMPACT)
 
     def refine(self, residual: np.ndarray) -> bool:
         """Free the shape of sources that leave something; returns whether there are any."""
@@ -169,7 +184,7 @@ class Bright:
         With a noise of covariance B, the normal equations of templates t are
         (t B t) c = t r: the residual is needed at the sources alone.
         """
-        stamps = [source.stamp for source in self.sources]
+        stamps = self.stamps()
         data = [s.cut(residual) + shown for s, shown in zip(stamps, self._shown(stamps), strict=True)]
         for _ in range(_STEPS):
             stamps = [t.moved(s.place, s.shape) for t, s in zip(stamps, self.sources, strict=True)]
@@ -266,17 +281,17 @@ def set_aside(scene: Scene) -> Generator[np.ndarray, np.ndarray, tuple[Bright, n
         if not bright.look(residual):
             break
         residual = yield from _settle(bright, residual)
-        if bright.prune():
-            residual = yield scene.start + bright.model()
-        while bright.refine(residual):
+        while bright.sources and bright.refine(residual):
             residual = yield from _settle(bright, residual)
+        if bright.prune(residual):
+            residual = yield from _settle(bright, (yield scene.start + bright.model()))
     return bright, residual
 
 
 def _settle(bright: Bright, residual: np.ndarray):
     """Fit, and see what the visibilities say, until that changes little; returns the residual."""
     scene = bright.scene
-    for _ in range(_CYCLES):
+    for _ in range(_CYCLES if bright.sources else 0):
         kept = deepcopy(bright.sources), bright.extra.copy()
         before = residual[scene.valid].std()
         bright.fit(residual)

@@ -35,23 +35,32 @@ class Stamp:
         Its first row and column, which may be outside of the image.
     templates : ndarray, shape (6, n, n)
         A Gaussian of unit flux and covariance C at (y, x), and its derivatives by y, x, Cyy, Cyx
-        and Cxx.
+        and Cxx; 0 beyond the image.
+    image : tuple of int
+        Shape of the image.
     """
 
     corner: np.ndarray
     templates: np.ndarray
+    image: tuple[int, ...]
 
     @classmethod
-    def at(cls, place: np.ndarray, shape: np.ndarray) -> Stamp:
+    def at(cls, place: np.ndarray, shape: np.ndarray, image: tuple[int, ...]) -> Stamp:
         """Of a Gaussian at 0-based pixel coordinates (y, x), shape (Cyy, Cyx, Cxx) [pixel^2]."""
-        return cls(np.rint(place).astype(int) - _REACH, np.zeros((0, 0, 0))).moved(place, shape)
+        corner = np.rint(place).astype(int) - _REACH
+        return cls(corner, np.zeros((0, 0, 0)), image).moved(place, shape)
 
     def moved(self, place: np.ndarray, shape: np.ndarray) -> Stamp:
         """The same square of pixels for another Gaussian, a little off."""
-        side = np.arange(2 * _REACH + 1)
+        # A Gaussian's transform is cut at the band of the pixels, and rings: on half of them first.
+        step = 2 if np.any(shape) else 1
+        side = np.arange(2 * _REACH * step + 1) / step
         y, x = (_line(side + c - p) for c, p in zip(self.corner, place, strict=True))
         points = np.array([f * np.outer(y[i], x[j]) for i, j, f in _ORDERS])
-        return Stamp(self.corner, _smooth(points, shape) if np.any(shape) else points)
+        if step > 1:
+            points = _smooth(points, shape, step)[:, ::step, ::step]
+        inside = _window(np.ones(self.image), self.corner, points.shape[1])
+        return Stamp(self.corner, points * inside, self.image)
 
     def cut(self, image: np.ndarray) -> np.ndarray:
         """The stamp's part of an image, 0 beyond its edge."""
@@ -82,10 +91,10 @@ def _kernel(distance: np.ndarray) -> np.ndarray:
     return np.sinc(distance) * np.i0(_SHAPE * np.sqrt(inside)) / np.i0(_SHAPE) * (inside > 0)
 
 
-def _smooth(images: np.ndarray, shape: np.ndarray) -> np.ndarray:
-    """Convolve images (n, ny, nx) with a Gaussian of covariance (yy, yx, xx) [pixel^2]."""
+def _smooth(images: np.ndarray, shape: np.ndarray, step: int) -> np.ndarray:
+    """Convolve images (n, ny, nx) with a Gaussian of covariance (yy, yx, xx) [(step pixels)^2]."""
     size = good_size(2 * images.shape[1])
-    v, u = np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)
+    v, u = np.fft.fftfreq(size, 1 / step)[:, None], np.fft.rfftfreq(size, 1 / step)
     yy, yx, xx = shape
     transfer = np.exp(-2 * np.pi**2 * (yy * v * v + 2 * yx * v * u + xx * u * u))
     spectra = np.fft.rfft2(images, s=(size, size)) * transfer

@@ -21,8 +21,8 @@ from casa_ddpm.casa.images import opened, read_planes, write_image, write_planes
 #: Flux of a model within a square of _SQUARE pixels from which on it is bright [noise].
 BRIGHT = 3000.0
 _SQUARE = 5
-#: Half side of the part of a model that an outlier field takes, and the field's side [pixel].
-_HALF, _SIDE = 28, 80
+#: Side of an outlier field [pixel].
+_SIDE = 100
 #: How far a peak may be from the middle of its field [pixel].
 _NEAR = 6
 #: Most outlier fields.
@@ -31,6 +31,8 @@ _MOST = 10
 
 def find_places(model: np.ndarray, level: float, known: np.ndarray) -> np.ndarray:
     """Where a model is bright: the middles of its outlier fields, int, shape (n, 2).
+
+    Fields do not overlap: CASA would predict what they share once only, of either.
 
     Parameters
     ----------
@@ -50,7 +52,8 @@ def find_places(model: np.ndarray, level: float, known: np.ndarray) -> np.ndarra
         peak = np.array(np.unravel_index(best.argmax(), light.shape))
         near = [k for k in known if np.abs(k - peak).max() <= _NEAR]
         place = near[0] if near else peak
-        places.append(place)
+        if all(np.abs(place - other).max() >= _SIDE for other in places):
+            places.append(place)
         light[_part(place, model.shape)[0]] = 0
     return np.array(places, int).reshape(-1, 2)
 
@@ -68,8 +71,8 @@ def split(model: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, list[np.nd
 
 def _part(place: np.ndarray, shape: tuple[int, ...]):
     """Slices of the image, and of an outlier field, that are the same pixels."""
-    low = np.clip(place - _HALF, 0, shape)
-    high = np.clip(place + _HALF + 1, 0, shape)
+    low = np.clip(place - _SIDE // 2, 0, shape)
+    high = np.clip(place + _SIDE // 2, 0, shape)
     there = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
     shift = _SIDE // 2 - place
     here = tuple(slice(a + s, b + s) for a, b, s in zip(low, high, shift, strict=True))
