@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Times its error from which on a size is one.
 _RESOLVED = 3.0
+#: Distance within which a source is a part of a bright one [beam].
+_PART = 0.5
 #: Number of the random stream, beside those of the sky's realisations.
 _STREAM = 2**31
 
@@ -43,7 +45,7 @@ def added(found: Reconstruction, bright: Bright, options: Options, plane: int) -
     covariance = left**2 * np.linalg.inv(bright.normal(bright.stamps()))
     random = np.random.default_rng([options.sampling.seed, plane, _STREAM])
     samples = found.samples + realisations(bright, covariance, len(found.samples), random)
-    table = vstack([found.sources, rows(bright, covariance, left, len(samples))])
+    table = joined(rows(bright, covariance, left, len(samples)), found.sources, bright.beam)
     return replace(
         found,
         model=found.model + model,
@@ -51,7 +53,7 @@ def added(found: Reconstruction, bright: Bright, options: Options, plane: int) -
         prob=scene.probability(samples, options.minflux * found.noise),
         restored=found.restored + scene.restore(model),
         samples=samples if options.samples else samples[:0],
-        sources=QTable(table[np.argsort(-table["flux"].value, kind="stable")]),
+        sources=table,
     )
 
 
@@ -108,6 +110,37 @@ def rows(bright: Bright, covariance: np.ndarray, sigma: float, count: int) -> QT
         for name, value in row.items():
             columns.setdefault(name, []).append(value)
     return as_table({name: np.array(column) for name, column in columns.items()})
+
+
+def joined(own: QTable, others: QTable, beam: float) -> QTable:
+    """Bright sources' rows and those of the rest, brightest first.
+
+    What the fits have left of a bright source, and the passes have found within half a beam of
+    it, is a part of it.
+
+    Parameters
+    ----------
+    own, others : QTable
+        As `sources.find_sources` makes them; x and y in pixels of the image.
+    beam : float
+        FWHM of the clean beam [pixel].
+    """
+    apart = np.hypot(*(others[axis].value[:, None] - own[axis].value for axis in ("x", "y")))
+    nearest = apart.argmin(1) if len(others) else np.zeros(0, int)
+    part = apart.min(1, initial=np.inf) < _PART * beam
+    for k, other in zip(nearest[part], others[part], strict=True):
+        flux = own["flux"][k] + other["flux"]
+        share = other["flux"] / flux
+        for axis in ("x", "y"):
+            own[axis][k] += share * (other[axis] - own[axis][k])
+        own["flux_err"][k] = np.hypot(own["flux_err"][k], other["flux_err"])
+        own["flux"][k] = flux
+        for name, sign in (("flux_lo", -1), ("flux_hi", 1)):
+            own[name][k] = flux + sign * own["flux_err"][k]
+        own["snr"][k] *= 1 + other["peak"] / own["peak"][k]
+        own["peak"][k] += other["peak"]
+    table = vstack([own, others[~part]])
+    return QTable(table[np.argsort(-table["flux"].value, kind="stable")])
 
 
 def _axes(shape: np.ndarray, error: float, cell: float) -> dict[str, float]:
