@@ -1,41 +1,30 @@
-"""Bright sources, set aside before the network sees a field.
+"""The bright sources of a field, fitted to what their model leaves of the visibilities.
 
-The network, and the pixels that it draws on, are right to a few parts in a thousand. A compact
-source that is far brighter than the noise is explained through the visibilities instead: as
-a point between pixels, as a Gaussian where that leaves something, and on the pixels about
-it where that does as well. What the passes see is the rest.
+Each is a point between pixels, a Gaussian where that leaves something, and where that does as
+well, what the pixels about it make of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from copy import deepcopy
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy import ndimage
 
 from casa_ddpm import noise
+from casa_ddpm.compact import find_compact
 from casa_ddpm.offset import Stamp
 from casa_ddpm.scene import Scene
 
-#: S/N from which on a compact source is set aside.
-BRIGHT = 500.0
-#: The same in units of what sidelobes, and errors of the calibration, leave as noise.
-_CLEAR = 20.0
-#: Most that there is a beam away from a compact source, beyond the beam, of its peak.
-_COMPACT = 0.2
 #: Most sources that are set aside.
 _MOST = 20
 #: What is left at a source's place from which on it is more than a point, or a Gaussian [noise].
 _LEFT = 6.0
 #: Share of a source's flux that may be left at its place once its pixels are fitted.
 _POOR = 0.01
-#: Times that sources are looked for, major cycles of each kind of fit, and steps in between.
-_LOOKS, _CYCLES, _STEPS = 8, 6, 6
-#: Share of the residual's rms that another major cycle has to take away.
-_GAIN = 0.02
-#: Radius of the pixels that a source is fitted on [beam], and the noise of one of these, of its flux.
+#: Gauss-Newton steps between two major cycles.
+_STEPS = 6
+#: Radius of the pixels that a source is fitted on [beam], and what is added to their normal
+#: matrix: pixels are finer than the data can tell.
 _RADIUS, _LOOSE = 2.0, 1e-5
 #: Most of these pixels, and the furthest that a source moves in a step [pixel].
 _PIXELS, _FAR = 1500, 0.5
@@ -119,21 +108,13 @@ class Bright:
 
     def look(self, residual: np.ndarray) -> bool:
         """Look for bright compact sources in a residual; returns whether there are new ones."""
-        scene = self.scene
-        thermal, peak = scene.dirty.thermal, np.abs(residual[scene.allowed]).max(initial=0)
-        if thermal is not None and peak < BRIGHT * thermal:
-            return False
-        peeled, rest, sigma = scene.peel(residual)
-        # What sidelobes hide the noise of is bright as well; what is left of others is not.
-        self.level = BRIGHT * (sigma if thermal is None else thermal)
-        model = scene.restore(peeled)
-        image = model + rest
-        sidelobes = 1.2 * scene.dirty.sidelobe * image[scene.valid].max(initial=0)
-        level = max(self.level, _CLEAR * sigma, sidelobes)
-        highest = ndimage.maximum_filter(image, size=2 * round(self.beam) + 1)
-        peaks = np.argwhere((image == highest) & scene.allowed & (model > 0) & (image > level))
-        peaks = peaks[np.argsort(-image[tuple(peaks.T)])]
-        new = [Source(p.astype(float)) for p in peaks if self._is_new(p) and self._compact(image, p)]
+        peaks, self.level = find_compact(self.scene, residual)
+        known = [source.place for source in self.sources] + self.refused
+        new = [
+            Source(peak.astype(float))
+            for peak in peaks
+            if all(np.hypot(*(peak - other)) > _RADIUS * self.beam for other in known)
+        ]
         self.sources += new[: _MOST - len(self.sources)]
         return bool(new)
 
@@ -149,22 +130,6 @@ class Bright:
             if source.pixels:
                 self.extra[self._disc(source, _RADIUS)] = 0
         return len(self.sources) < len(before)
-
-    def _is_new(self, place: np.ndarray) -> bool:
-        known = [source.place for source in self.sources] + self.refused
-        return all(np.hypot(*(place - other)) > _RADIUS * self.beam for other in known)
-
-    def _compact(self, image: np.ndarray, place: np.ndarray) -> bool:
-        """Whether a peak of a restored image is away from its edge and falls off like the beam."""
-        angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
-        away = self.beam * np.stack([np.sin(angle), np.cos(angle)])
-        ring = place[:, None] + away
-        if (ring < 0).any() or (ring.T > np.array(image.shape) - 1).any():
-            return False
-        shape = np.linalg.inv(self.scene.dirty.beam.covariance(self.scene.dirty.cell))
-        falls = np.exp(-0.5 * np.einsum("ik,ij,jk->k", away, shape, away))
-        around = ndimage.map_coordinates(image, ring, order=1) / image[tuple(place)]
-        return bool((around - falls).max() < _COMPACT)
 
     def refine(self, residual: np.ndarray) -> bool:
         """Free the shape of sources that leave something; returns whether there are any."""
@@ -185,7 +150,9 @@ class Bright:
         (t B t) c = t r: the residual is needed at the sources alone.
         """
         stamps = self.stamps()
-        data = [s.cut(residual) + shown for s, shown in zip(stamps, self._shown(stamps), strict=True)]
+        data = [
+            s.cut(residual) + shown for s, shown in zip(stamps, self._shown(stamps), strict=True)
+        ]
         for _ in range(_STEPS):
             stamps = [t.moved(s.place, s.shape) for t, s in zip(stamps, self.sources, strict=True)]
             left = [d - shown for d, shown in zip(data, self._shown(stamps), strict=True)]
@@ -230,7 +197,9 @@ class Bright:
         y, x = np.nonzero(where & self.scene.allowed)
         if not len(y):
             return
-        dy, dx = (np.subtract.outer(a, a) + n // 2 for a, n in zip((y, x), self.psf.shape, strict=True))
+        dy, dx = (
+            np.subtract.outer(a, a) + n // 2 for a, n in zip((y, x), self.psf.shape, strict=True)
+        )
         inside = (dy >= 0) & (dx >= 0) & (dy < self.psf.shape[0]) & (dx < self.psf.shape[1])
         normal = np.where(inside, self.psf[dy * inside, dx * inside], 0)
         normal = (normal + normal.T) / 2 + _LOOSE * np.eye(len(y))
@@ -256,53 +225,3 @@ class Bright:
         """Pixels about a source, `radius` in beams."""
         y, x = np.ogrid[: self.psf.shape[0], : self.psf.shape[1]]
         return np.hypot(y - source.place[0], x - source.place[1]) <= radius * self.beam
-
-
-def set_aside(scene: Scene) -> Generator[np.ndarray, np.ndarray, tuple[Bright, np.ndarray]]:
-    """Explain bright compact sources through the visibilities.
-
-    Parameters
-    ----------
-    scene : Scene
-
-    Yields
-    ------
-    ndarray, shape (ny, nx)
-        A model [Jy/pixel]; to be sent its residual [Jy/beam].
-
-    Returns
-    -------
-    bright : Bright
-    residual : ndarray, shape (ny, nx)
-        What they leave [Jy/beam].
-    """
-    bright, residual = Bright(scene), scene.dirty.data
-    for _ in range(_LOOKS):
-        if not bright.look(residual):
-            break
-        residual = yield from _settle(bright, residual)
-        while bright.sources and bright.refine(residual):
-            residual = yield from _settle(bright, residual)
-        if bright.prune(residual):
-            residual = yield from _settle(bright, (yield scene.start + bright.model()))
-    return bright, residual
-
-
-def _settle(bright: Bright, residual: np.ndarray):
-    """Fit, and see what the visibilities say, until that changes little; returns the residual."""
-    scene = bright.scene
-    for _ in range(_CYCLES if bright.sources else 0):
-        kept = deepcopy(bright.sources), bright.extra.copy()
-        before = residual[scene.valid].std()
-        bright.fit(residual)
-        bright.fit_pixels(residual)
-        left = yield scene.start + bright.model()
-        after = left[scene.valid].std()
-        if after > (1 + _GAIN / 10) * before:
-            bright.sources, bright.extra = kept
-            # The imager's model is the last one it was given.
-            return (yield scene.start + bright.model())
-        residual = left
-        if after > (1 - _GAIN) * before:
-            break
-    return residual

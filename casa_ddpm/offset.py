@@ -1,4 +1,4 @@
-"""Points and Gaussians between pixels: a sky of delta functions on pixels as the visibilities see it.
+"""Points and Gaussians between pixels, as patterns of pixels with their visibilities.
 
 A pixel's delta function stands at its centre. That of a point beside it is a pattern of
 pixels, a sinc with a Kaiser window, whose Fourier transform is the point's to 1e-6 within

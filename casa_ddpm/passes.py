@@ -18,7 +18,6 @@ import torch
 from astropy.table import QTable
 
 from casa_ddpm import aggregation, aside, noise
-from casa_ddpm.bright import set_aside
 from casa_ddpm.diffusion import Denoiser
 from casa_ddpm.options import Options
 from casa_ddpm.posterior import Posterior
@@ -110,7 +109,7 @@ def passes(
     -------
     Reconstruction
     """
-    bright, left = yield from set_aside(scene)
+    bright, left = yield from aside.set_aside(scene)
     if not bright.sources:
         return (yield from _passes(scene, denoiser, options, plane, log, progress))
     log(f"{len(bright.sources)} bright sources are fitted to the visibilities and set aside")
@@ -132,7 +131,9 @@ def _beside(model: np.ndarray, run: Passes) -> Passes:
             return end.value
 
 
-def _passes(scene: Scene, denoiser: Denoiser, options: Options, plane: int, log, progress) -> Passes:
+def _passes(
+    scene: Scene, denoiser: Denoiser, options: Options, plane: int, log, progress
+) -> Passes:
     """Passes over a plane, see `passes`, of which nothing is set aside any more."""
     model, residual = scene.start, scene.dirty.data
     cycles: list[dict] = []

@@ -54,7 +54,10 @@ def test_errors_of_a_point_are_those_of_its_signal_to_noise(field):
 def test_gaussian_row_has_its_axes_and_angle(field):
     """Axes of 6 and 3 pixels, the long one 30 degrees east of north."""
     angle, sigma = np.radians(30), np.array([6, 3]) / np.sqrt(8 * np.log(2))
-    along, across = np.array([np.cos(angle), -np.sin(angle)]), np.array([np.sin(angle), np.cos(angle)])
+    along, across = (
+        np.array([np.cos(angle), -np.sin(angle)]),
+        np.array([np.sin(angle), np.cos(angle)]),
+    )
     shape = sigma[0] ** 2 * np.outer(along, along) + sigma[1] ** 2 * np.outer(across, across)
     source = Source(np.array([50.3, 70.8]), 1e4 * NOISE, shape[[0, 0, 1], [0, 1, 1]], GAUSSIAN)
     bright = bright_with(field, source)
@@ -111,7 +114,9 @@ def test_reconstruction_of_ten_thousand_to_one(field):
     assert abs(top["flux"].value / NOISE - 1e5) < 3 * top["flux_err"].value / NOISE
     assert top["prob"] == 1 and top["flux_err"].value / NOISE < 1.5
     assert np.hypot(top["x"].value - truth["x"][0], top["y"].value - truth["y"][0]) < 1e-3
-    near = np.hypot(found.sources["x"].value - truth["x"][1], found.sources["y"].value - truth["y"][1])
+    near = np.hypot(
+        found.sources["x"].value - truth["x"][1], found.sources["y"].value - truth["y"][1]
+    )
     faint = found.sources[int(np.argmin(near))]
     assert near.min() < 1.5 and faint["prob"] > 0.9
     assert abs(faint["flux"].value / NOISE - 10) < 3 * faint["flux_err"].value / NOISE

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from casa_ddpm import checkpoint, fields, simulator, sky
+from casa_ddpm.aside import set_aside
 from casa_ddpm.benchmark.field import BEAM, NOISE, _optics, from_visibilities, simulated
-from casa_ddpm.bright import set_aside
 from casa_ddpm.scene import Scene
 
 NPIX = 128

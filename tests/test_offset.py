@@ -14,7 +14,10 @@ FREQUENCIES = np.random.default_rng(0).uniform(-0.36, 0.36, (50, 2))
 def spectrum(stamp, images):
     """Explicit Fourier transform of images on a stamp at FREQUENCIES, shape (n, 50)."""
     side = np.arange(images.shape[-1])
-    y, x = (np.exp(-2j * np.pi * np.outer(f, side + c)) for f, c in zip(FREQUENCIES.T, stamp.corner, strict=True))
+    y, x = (
+        np.exp(-2j * np.pi * np.outer(f, side + c))
+        for f, c in zip(FREQUENCIES.T, stamp.corner, strict=True)
+    )
     return np.einsum("ky,nyx,kx->nk", y, images, x)
 
 
@@ -52,7 +55,10 @@ def test_add_and_cut_are_adjoint_also_beyond_the_edge(place):
 
 def test_seen_is_a_convolution_with_the_psf():
     psf = np.random.default_rng(2).normal(size=(120, 110))
-    one, other = Stamp.at(PLACE, np.zeros(3), IMAGE), Stamp.at(np.array([70.2, 44.6]), np.ones(3), IMAGE)
+    one, other = (
+        Stamp.at(PLACE, np.zeros(3), IMAGE),
+        Stamp.at(np.array([70.2, 44.6]), np.ones(3), IMAGE),
+    )
     image = np.zeros((120, 110))
     other.add(image, [1.0])
     whole = fftconvolve(image, psf)[60 : 60 + 120, 55 : 55 + 110]

@@ -100,7 +100,12 @@ class Outliers:
         definitions = f"{self._folder}/definitions"
         with open(definitions, "w") as file:
             file.writelines(map(self._definition, self._names[1:], places))
-        own = {"imagename": self._names[0], "outlierfile": definitions, "startmodel": "", "mask": ""}
+        own = {
+            "imagename": self._names[0],
+            "outlierfile": definitions,
+            "startmodel": "",
+            "mask": "",
+        }
         self._imager = PySynthesisImager(ImagerParameters(**(settings | own)))
         try:
             self._imager.initializeImagers()
