@@ -1,5 +1,6 @@
 """The passes over one plane: the order of the steps, and when they have come to an end.
 
+    bright sources set aside, then
     peel -> restore -> canonical frame -> realisations -> aggregate -> fit to the data -> residual
 
 repeated until the residual is noise. Whoever runs them knows how a model is observed.
@@ -9,14 +10,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from astropy.table import QTable
 
-from casa_ddpm import aggregation, noise
+from casa_ddpm import aggregation, aside, noise
 from casa_ddpm.diffusion import Denoiser
 from casa_ddpm.options import Options
 from casa_ddpm.posterior import Posterior
@@ -108,6 +109,32 @@ def passes(
     -------
     Reconstruction
     """
+    bright, left = yield from aside.set_aside(scene)
+    if not bright.sources:
+        return (yield from _passes(scene, denoiser, options, plane, log, progress))
+    log(f"{len(bright.sources)} bright sources are fitted to the visibilities and set aside")
+    scene.set_aside(bright.model(), left)
+    # The realisations of the rest are needed for what is added to them.
+    run = _passes(scene, denoiser, replace(options, samples=True), plane, log, progress)
+    found = yield from _beside(bright.model(), run)
+    return aside.added(found, bright, options, plane)
+
+
+def _beside(model: np.ndarray, run: Passes) -> Passes:
+    """Passes over what a model [Jy/pixel] leaves, which is part of all that they yield."""
+    wanted = next(run)
+    while True:
+        residual = yield model + wanted
+        try:
+            wanted = run.send(residual)
+        except StopIteration as end:
+            return end.value
+
+
+def _passes(
+    scene: Scene, denoiser: Denoiser, options: Options, plane: int, log, progress
+) -> Passes:
+    """Passes over a plane, see `passes`, of which nothing is set aside any more."""
     model, residual = scene.start, scene.dirty.data
     cycles: list[dict] = []
     best: _Pass | None = None
@@ -218,7 +245,7 @@ def _state(model: np.ndarray, residual: np.ndarray, scene: Scene) -> dict[str, f
         "rms": float(residual[scene.valid].std()),
         # Before the first pass sidelobes can pass for noise; what is left tells.
         "left": scene.noise(residual),
-        "modelflux": float(model.sum()),
+        "modelflux": float(model.sum()) + scene.aside,
     }
 
 

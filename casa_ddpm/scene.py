@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -43,6 +44,8 @@ class Scene:
     ----------
     valid, allowed : ndarray of bool, shape (ny, nx)
         Where there is an image, and where the model may change.
+    aside : float
+        Flux of what has been set aside [Jy].
 
     Raises
     ------
@@ -69,16 +72,23 @@ class Scene:
         self.clean = gaussian(dirty.beam.covariance(dirty.cell), size)
         self.beam_area = dirty.beam.area(dirty.cell)
         self.start = np.zeros_like(dirty.data) if start is None else np.array(start, np.float32)
-        self.total = dirty.data + self.observe(self.start)
+        self.total = self.seen = dirty.data + self.observe(self.start)
         self.valid = dirty.valid
         self.allowed = self.valid
         if allowed is not None:
             self.allow(allowed)
         self.canvas = Canvas(dirty, settings, self.frame, self.valid)
+        self.aside = 0.0
 
     def allow(self, mask: np.ndarray) -> None:
         """Let the model change where the clean mask (ny, nx) and the image reach."""
         self.allowed = mask & self.valid
+
+    def set_aside(self, model: np.ndarray, residual: np.ndarray) -> None:
+        """Take a model [Jy/pixel] for known: what it leaves [Jy/beam] is the dirty image now."""
+        self.aside = float(model.sum())
+        self.dirty = self.canvas.dirty = replace(self.dirty, data=residual)
+        self.seen = residual + self.observe(self.start)
 
     def observe(self, model: np.ndarray) -> np.ndarray:
         """A model [Jy/pixel] as the PSF shows it [Jy/beam]."""
@@ -163,7 +173,7 @@ class Scene:
         if self.settings.conditioning == "restored":
             restored, held = peel.restore(sky, left, self.clean, self.settings.cap)
         else:
-            restored = left = torch.from_numpy(self.total / sigma)
+            restored = left = torch.from_numpy(self.seen / sigma)
             held = torch.zeros_like(sky)
         shown = self.frame.forward(torch.stack([restored, left]))
         return compress(shown), held.numpy() * sigma

@@ -132,7 +132,7 @@ def find_sources(
         "count": held.sum(axis=0),
         "blended": _blended(regions, light.flux.mean(axis=0)),
     }
-    return _table({name: column[keep] for name, column in columns.items()})
+    return as_table({name: column[keep] for name, column in columns.items()})
 
 
 def _check(samples: np.ndarray, **positive: float) -> None:
@@ -246,8 +246,8 @@ def _angle_deviation(angle: np.ndarray, held: np.ndarray) -> np.ndarray:
     return np.minimum(spread, UNKNOWN_ANGLE)
 
 
-def _table(columns: dict[str, np.ndarray]) -> QTable:
-    """The columns in order with their units, brightest source first."""
+def as_table(columns: dict[str, np.ndarray]) -> QTable:
+    """The columns of UNITS, shape (K,), in order with their units, brightest source first."""
     order = np.argsort(-columns["flux"], kind="stable")
     table = QTable({name: columns[name][order] for name in UNITS})
     for name, unit in UNITS.items():

@@ -16,6 +16,7 @@ from casatasks.private.imagerhelpers.imager_return_dict import ImagingDict
 from casatasks.private.imagerhelpers.input_parameters import ImagerParameters
 from casatools import synthesisutils, table
 
+from casa_ddpm.casa import outliers
 from casa_ddpm.casa.complaints import readable, shaping, words
 from casa_ddpm.casa.images import (
     log,
@@ -88,6 +89,8 @@ class VisibilityImager:
             log(f"{path} has no CORRECTED_DATA: its DATA are imaged", "WARN")
         self.only_dirty = self.parameters["niter"] == 0
         self._imager: PySynthesisImager | None = None
+        self._outliers: outliers.Outliers | None = None
+        self._thermal: float | None = None
         self._settings = imager_settings(self.parameters | NO_CLEAN | {"savemodel": "none"})
         self.imagename: str = self.parameters["imagename"]
         if not self.parameters["restart"]:
@@ -111,6 +114,7 @@ class VisibilityImager:
 
     def close(self) -> None:
         """Release CASA's tools and their locks on the images and the data."""
+        self._close_outliers()
         if self._imager is not None:
             imager, self._imager = self._imager, None
             imager.deleteTools()
@@ -145,7 +149,7 @@ class VisibilityImager:
             )
         if self.only_dirty:
             return planes
-        thermal = thermal_noise(self.parameters, self._records)
+        thermal = self._thermal = thermal_noise(self.parameters, self._records)
         return [plane and replace(plane, thermal=thermal) for plane in planes]
 
     def model(self) -> np.ndarray | None:
@@ -168,6 +172,7 @@ class VisibilityImager:
         """
         imager = self._open()
         path = self.imagename + ".model"
+        places = self._bright_places(model)
         if os.path.isdir(path):
             write_planes(path, model)
         else:
@@ -176,8 +181,35 @@ class VisibilityImager:
                 weighted = os.path.isdir(self.imagename + ".weight")
                 tool.setmiscinfo(tool.miscinfo() | {"useweightimage": weighted})
         with readable(self.parameters, RuntimeError):
-            imager.runMajorCycle()
+            if len(places):
+                left = self._open_outliers(places).cycle(np.asarray(model[0], np.float32))
+                write_planes(self.imagename + ".residual", left[None])
+            else:
+                imager.runMajorCycle()
         return read_planes(self.imagename + ".residual")
+
+    def _bright_places(self, model: np.ndarray) -> np.ndarray:
+        """Where a model is so bright that the gridder's errors would be above the noise."""
+        known = np.zeros((0, 2), int)
+        # It is known of a single plane that one gridding function makes.
+        if self._thermal is None or self.parameters["facets"] != 1:
+            return known
+        if self._outliers is not None:
+            known = self._outliers.places
+        return outliers.find_places(model[0], outliers.BRIGHT * self._thermal, known)
+
+    def _open_outliers(self, places: np.ndarray) -> outliers.Outliers:
+        """CASA's imager with outlier fields at these places."""
+        if self._outliers is not None and not np.array_equal(self._outliers.places, places):
+            self._close_outliers()
+        if self._outliers is None:
+            self._outliers = outliers.Outliers(self._settings, places)
+        return self._outliers
+
+    def _close_outliers(self) -> None:
+        if self._outliers is not None:
+            fields, self._outliers = self._outliers, None
+            fields.close()
 
     def restore(self, pbcor: bool = False) -> None:
         """Write .image, the model convolved with the clean beam plus the residual.

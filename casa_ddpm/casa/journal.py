@@ -32,7 +32,7 @@ RECORD = "before.json"
 #: copies are kept. All others are written anew, or not at all.
 IN_PLACE = (".psf", ".pb", ".weight", ".sumwt", ".residual", ".model", ".mask")
 #: What CASA leaves beside the products when it is stopped.
-SCRATCH = (".work.temp", ".prev.mask", ".gridwt", ".workdirectory", ".cf")
+SCRATCH = (".work.temp", ".prev.mask", ".gridwt", ".workdirectory", ".cf", ".outliers")
 
 
 @contextmanager
