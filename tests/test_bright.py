@@ -5,7 +5,7 @@ import pytest
 
 from casa_ddpm import checkpoint, fields, simulator, sky
 from casa_ddpm.aside import set_aside
-from casa_ddpm.benchmark.field import BEAM, NOISE, _optics, from_visibilities, simulated
+from casa_ddpm.benchmark.field import BEAM, NOISE, _optics, noise_free, simulated
 from casa_ddpm.scene import Scene
 
 NPIX = 128
@@ -16,7 +16,7 @@ FAINT = ([-6.0, 5.0], 10.0)
 def observed(components, array="vla.b", declination=2.206):
     """A dirty image, its major cycle, and pixels per beam."""
     optics = _optics(array, declination, 1200, NPIX)
-    data = from_visibilities(components, optics, NPIX) + simulator.draw_noise(optics, NPIX, 3)
+    data = noise_free(components, optics, NPIX) + simulator.draw_noise(optics, NPIX, 3)
     return *fields.observed(data.numpy(), optics, BEAM / optics.scale, NOISE), optics.scale
 
 
@@ -55,7 +55,7 @@ def test_point_between_pixels_leaves_noise(flux):
 def faint(dirty, cycle, scale):
     """The faint source alone, without noise."""
     optics = _optics("vla.b", 2.206, 1200, NPIX)
-    return from_visibilities(points(FAINT), optics, NPIX).numpy() * NOISE
+    return noise_free(points(FAINT), optics, NPIX).numpy() * NOISE
 
 
 def test_two_points_of_which_one_is_beneath_the_others_sidelobes():

@@ -63,10 +63,12 @@ def test_it_finds_what_theory_says():
     assert abs((np.array(score) > 4).sum() - expected.sum()) < margin
 
 
-def test_sources_that_are_no_points_are_refused():
-    field = simulated("extended", 0, 5, 128)
+@pytest.mark.parametrize("protocol", ["extended", "dynamic-range"])
+def test_other_sources_are_refused(protocol):
+    field = simulated(protocol, 0, 5, 128)
     assert not oracle.knows(field)
-    with pytest.raises(ValueError, match="field must have points alone, got extended 0"):
+    text = f"field must have points of S/N up to 1000 alone, got {protocol} 0"
+    with pytest.raises(ValueError, match=text):
         oracle.detections(field, "oracle")
 
 

@@ -26,7 +26,7 @@ from casa_ddpm.uv import dirty as dirty_image
 NOISE, BEAM = 5e-5, 0.85
 #: S/N from which on a sky on pixels, which ends with the field, is no truth any more: where the
 #: sinc of a point ends is wrong by 1e-4 of it.
-_EXACT = 1000.0
+EXACT = 1000.0
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,11 @@ class Field:
 
 @lru_cache(maxsize=8)
 def _optics(
-    array: str, declination: float, seconds: float, npix: int, scale: float
+    array: str,
+    declination: float,
+    seconds: float,
+    npix: int,
+    scale: float = simulator.SCALE,
 ) -> simulator.Optics:
     """The PSF of a track about transit, naturally weighted; the same for all fields."""
     track = Observation(arrays.load(array), declination, 0.0, seconds, max(30.0, seconds / 60))
@@ -160,7 +164,7 @@ def _optics(
     return optics
 
 
-def from_visibilities(truth: Components, optics: simulator.Optics, npix: int) -> torch.Tensor:
+def noise_free(truth: Components, optics: simulator.Optics, npix: int) -> torch.Tensor:
     """Noise-free dirty image of Gaussian sources, from explicit visibilities, (npix, npix)."""
     uv, weights = optics.uv.double(), optics.imaging.double()
     # North and west, the axes of the image.
@@ -188,8 +192,8 @@ def simulated(
     law = PROTOCOLS[protocol]
     optics = _optics(law.array(index), law.declination(index), law.duration(index), npix, scale)
     truth, noise_seed = components(protocol, index, seed, npix / optics.scale)
-    if truth.flux.max(initial=0) > _EXACT:
-        data = from_visibilities(truth, optics, npix)
+    if truth.flux.max(initial=0) > EXACT:
+        data = noise_free(truth, optics, npix)
     else:
         _, seen = simulator.draw_sky(truth, optics.scale, npix)
         data = convolve(seen, optics.psf)

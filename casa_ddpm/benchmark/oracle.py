@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from astropy.table import Table
 
-from casa_ddpm.benchmark.field import Field
+from casa_ddpm.benchmark.field import EXACT, Field
 from casa_ddpm.benchmark.peaks import find_peaks
 from casa_ddpm.matching import RADIUS
 from casa_ddpm.peel import convolve
@@ -25,8 +25,9 @@ LOWEST = 2.5
 
 
 def knows(field: Field) -> bool:
-    """Whether there is such a limit: all sources are points."""
-    return not np.asarray(field.truth()["major"]).any()
+    """Whether it can be told: all sources are points, and none needs more than pixels."""
+    truth = field.truth()
+    return not np.any(truth["major"]) and np.max(truth["flux"], initial=0) <= EXACT
 
 
 def detections(field: Field, method: str) -> Table:
@@ -35,7 +36,7 @@ def detections(field: Field, method: str) -> Table:
     Parameters
     ----------
     field : Field
-        Of points.
+        Of points of S/N up to 1000.
     method : str
         Name of the rows.
 
@@ -47,10 +48,13 @@ def detections(field: Field, method: str) -> Table:
     Raises
     ------
     ValueError
-        If a source is no point.
+        If a source is no point or brighter.
     """
     if not knows(field):
-        raise ValueError(f"field must have points alone, got {field.protocol} {field.index}")
+        raise ValueError(
+            f"field must have points of S/N up to {EXACT:g} alone, "
+            f"got {field.protocol} {field.index}"
+        )
     truth, reach = field.truth(), RADIUS * field.scale
     noise = field.dirty.data / field.noise - _shown(field, slice(None))
     x, y, value = find_peaks(noise, LOWEST)
