@@ -17,8 +17,12 @@ from casa_ddpm.scene import Scene
 
 #: Most sources that are set aside.
 _MOST = 20
-#: What is left at a source's place from which on it is more than a point, or a Gaussian [noise].
-_LEFT = 6.0
+#: By how much chi^2 has to fall for a point to be a Gaussian. It has three numbers more, and of
+#: the sizes that there are few are near the least one that could be told.
+_TELLING = 12.0
+#: What is left at a source's place from which on it is more than a Gaussian [noise], and how much
+#: brighter than bright it has to be to be fitted on pixels, which takes up noise as well.
+_LEFT, _WORTH = 6.0, 5.0
 #: Share of a source's flux that may be left at its place once its pixels are fitted.
 _POOR = 0.01
 #: Gauss-Newton steps between two major cycles.
@@ -121,9 +125,10 @@ class Bright:
     def prune(self, residual: np.ndarray) -> bool:
         """Drop sidelobes of others and what no fit explains; returns whether there was any."""
         before = list(self.sources)
+        sigma = noise.rms(residual, self.scene.valid)
         for source in before:
-            left = np.abs(residual[self._disc(source, 1)]).max(initial=0)
-            if source.flux > self.level / 2 and (not source.pixels or left < _POOR * source.flux):
+            most = _POOR * source.flux if source.pixels else _LEFT * sigma
+            if source.flux > self.level / 2 and self._left(source, residual) < most:
                 continue
             self.sources.remove(source)
             self.refused.append(source.place)
@@ -134,14 +139,28 @@ class Bright:
     def refine(self, residual: np.ndarray) -> bool:
         """Free the shape of sources that leave something; returns whether there are any."""
         sigma, changed = noise.rms(residual, self.scene.valid), False
-        for source in self.sources:
-            if np.abs(residual[self._disc(source, 1)]).max(initial=0) < _LEFT * sigma:
-                continue
+        for source, stamp in zip(self.sources, self.stamps(), strict=True):
             if source.free == POINT:
-                source.free, changed = GAUSSIAN, True
-            elif not source.pixels:
-                source.pixels = changed = True
+                if self._gain(stamp, residual) > _TELLING * sigma**2:
+                    source.free, changed = GAUSSIAN, True
+            elif not source.pixels and source.flux > _WORTH * self.level:
+                source.pixels = self._left(source, residual) >= _LEFT * sigma
+                changed |= source.pixels
         return changed
+
+    def _gain(self, stamp: Stamp, residual: np.ndarray) -> float:
+        """By how much chi^2 falls if a point has a shape, of a noise of 1 Jy/beam."""
+        seen = stamp.seen(stamp, self.psf, GAUSSIAN)
+        normal = np.tensordot(stamp.templates, seen, ([1, 2], [1, 2]))
+        right = np.tensordot(stamp.templates, stamp.cut(residual), 2)
+        gaussian, point = (
+            right[:n] @ np.linalg.solve(normal[:n, :n], right[:n]) for n in (GAUSSIAN, POINT)
+        )
+        return float(gaussian - point)
+
+    def _left(self, source: Source, residual: np.ndarray) -> float:
+        """The highest peak that is left at a source [Jy/beam]."""
+        return float(np.abs(residual[self._disc(source, 1)]).max(initial=0))
 
     def fit(self, residual: np.ndarray) -> None:
         """Fit places, fluxes and shapes to what the model leaves [Jy/beam]: Gauss-Newton steps.

@@ -8,7 +8,7 @@ from scipy import ndimage
 from casa_ddpm.scene import Scene
 
 #: S/N from which on a compact source is bright.
-BRIGHT = 500.0
+BRIGHT = 100.0
 #: The same in units of what sidelobes, and errors of the calibration, leave as noise.
 _CLEAR = 20.0
 #: Most that there is a beam away from a compact source, beyond the beam, of its peak.
