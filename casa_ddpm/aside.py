@@ -104,7 +104,7 @@ def added(found: Reconstruction, bright: Bright, options: Options, plane: int) -
     """
     scene, model = bright.scene, bright.model()
     left = max(found.noise, noise.rms(found.residual, scene.valid))
-    covariance = left**2 * np.linalg.inv(bright.normal(bright.stamps()))
+    covariance = bright.covariance(left)
     random = np.random.default_rng([options.sampling.seed, plane, _STREAM])
     samples = found.samples + realisations(bright, covariance, len(found.samples), random)
     table = joined(rows(bright, covariance, left, len(samples)), found.sources, bright.beam)

@@ -206,6 +206,14 @@ class Bright:
             ]
         )
 
+    def covariance(self, sigma: float) -> np.ndarray:
+        """Covariance [Jy^2] of all free coefficients under a noise [Jy/beam], shape (m, m)."""
+        normal = self.normal(self.stamps())
+        values, vectors = np.linalg.eigh((normal + normal.T) / 2)
+        # Many sources in each other's sidelobes under a PSF that ends can make it indefinite.
+        values = np.maximum(values, _LOOSE * values.max())
+        return sigma**2 * (vectors / values) @ vectors.T
+
     def fit_pixels(self, residual: np.ndarray) -> None:
         """Fit the pixels about sources that are no Gaussians to what is left."""
         where = np.zeros(residual.shape, bool)

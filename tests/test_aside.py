@@ -34,7 +34,7 @@ def test_errors_of_a_point_are_those_of_its_signal_to_noise(field):
     """Flux: the noise. Position: the noise over flux and the root of the PSF's curvature."""
     place = np.array([50.3, 70.8])
     bright = bright_with(field, Source(place, 1e4 * NOISE))
-    covariance = NOISE**2 * np.linalg.inv(bright.normal(bright.stamps()))
+    covariance = bright.covariance(NOISE)
     row = aside.rows(bright, covariance, NOISE, 20)[0]
     assert row["flux_err"].value == pytest.approx(NOISE, rel=0.01)
     assert row["snr"] == pytest.approx(1e4, rel=1e-3)
@@ -61,7 +61,7 @@ def test_gaussian_row_has_its_axes_and_angle(field):
     shape = sigma[0] ** 2 * np.outer(along, along) + sigma[1] ** 2 * np.outer(across, across)
     source = Source(np.array([50.3, 70.8]), 1e4 * NOISE, shape[[0, 0, 1], [0, 1, 1]], GAUSSIAN)
     bright = bright_with(field, source)
-    covariance = NOISE**2 * np.linalg.inv(bright.normal(bright.stamps()))
+    covariance = bright.covariance(NOISE)
     row = aside.rows(bright, covariance, NOISE, 20)[0]
     cell = field.dirty.cell
     assert row["major"].value / cell == pytest.approx(6, abs=1e-6)
@@ -73,9 +73,24 @@ def test_gaussian_row_has_its_axes_and_angle(field):
     assert row["peak"].value == pytest.approx(1e4 * NOISE / area)
 
 
+def test_covariance_is_the_inverse_of_the_normal_matrix(field):
+    """Also where that is indefinite it is a covariance."""
+    bright = bright_with(
+        field,
+        Source(np.array([50.3, 70.8]), 1e4 * NOISE),
+        Source(np.array([60.1, 80.2]), 1e4 * NOISE, np.array([2.0, 0, 1]), GAUSSIAN),
+    )
+    covariance = bright.covariance(NOISE)
+    both = covariance @ bright.normal(bright.stamps()) / NOISE**2
+    np.testing.assert_allclose(both, np.eye(9), atol=1e-6)
+    bright.sources += [replace(bright.sources[0]) for _ in range(2)]
+    values = np.linalg.eigvalsh(bright.covariance(NOISE))
+    assert values.min() > 0
+
+
 def test_realisations_scatter_as_the_errors_say(field):
     bright = bright_with(field, Source(np.array([50.3, 70.8]), 1e4 * NOISE))
-    covariance = NOISE**2 * np.linalg.inv(bright.normal(bright.stamps()))
+    covariance = bright.covariance(NOISE)
     drawn = aside.realisations(bright, covariance, 400, np.random.default_rng(0))
     assert drawn.shape == (400, NPIX, NPIX) and drawn.dtype == np.float32
     flux = drawn.sum((1, 2), dtype=float)
@@ -87,7 +102,7 @@ def test_realisations_scatter_as_the_errors_say(field):
 
 def test_what_is_found_at_a_bright_source_is_a_part_of_it(field):
     bright = bright_with(field, Source(np.array([50.0, 70.0]), 1e4 * NOISE))
-    covariance = NOISE**2 * np.linalg.inv(bright.normal(bright.stamps()))
+    covariance = bright.covariance(NOISE)
     own = aside.rows(bright, covariance, NOISE, 20)
     piece, neighbour = own.copy(), own.copy()
     for row, away, flux in ((piece, 1.0, 100), (neighbour, 4.0, 50)):
