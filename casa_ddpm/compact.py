@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from casa_ddpm.offset import REACH
 from casa_ddpm.scene import Scene
 
 #: S/N from which on a compact source is bright.
@@ -46,8 +47,15 @@ def find_compact(scene: Scene, residual: np.ndarray) -> tuple[np.ndarray, float]
     highest = image == ndimage.maximum_filter(image, size=size)
     peaks = np.argwhere(highest & scene.allowed & (model > 0) & (image > least))
     peaks = peaks[np.argsort(-image[tuple(peaks.T)], kind="stable")]
-    kept = [peak for peak in peaks if _is_compact(image, peak, scene)]
+    kept = [p for p in peaks if _is_compact(image, p, scene) and _is_free(p, scene)]
     return np.array(kept, int).reshape(-1, 2), level
+
+
+def _is_free(place: np.ndarray, scene: Scene) -> bool:
+    """Whether the model may change on all pixels that a point between pixels takes."""
+    first = np.maximum(place - REACH, 0)
+    y, x = (slice(a, p + REACH + 1) for a, p in zip(first, place, strict=True))
+    return bool(scene.allowed[y, x].all())
 
 
 def _is_compact(image: np.ndarray, place: np.ndarray, scene: Scene) -> bool:

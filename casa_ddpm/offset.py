@@ -18,7 +18,7 @@ from casa_ddpm.peel import good_size
 #: Half width [pixel] and shape of the window.
 HALF, _SHAPE = 20, 4 * np.pi
 #: Half side of a stamp: a point may move within it.
-_REACH = HALF + 4
+REACH = HALF + 4
 #: Step of numerical derivatives [pixel]: the error is its square.
 _STEP = 1e-3
 #: Order of each template's derivatives in y and x, and its factor.
@@ -47,14 +47,14 @@ class Stamp:
     @classmethod
     def at(cls, place: np.ndarray, shape: np.ndarray, image: tuple[int, ...]) -> Stamp:
         """Of a Gaussian at 0-based pixel coordinates (y, x), shape (Cyy, Cyx, Cxx) [pixel^2]."""
-        corner = np.rint(place).astype(int) - _REACH
+        corner = np.rint(place).astype(int) - REACH
         return cls(corner, np.zeros((0, 0, 0)), image).moved(place, shape)
 
     def moved(self, place: np.ndarray, shape: np.ndarray) -> Stamp:
         """The same square of pixels for another Gaussian, a little off."""
         # A Gaussian's transform is cut at the band of the pixels, and rings: on half of them first.
         step = 2 if np.any(shape) else 1
-        side = np.arange(2 * _REACH * step + 1) / step
+        side = np.arange(2 * REACH * step + 1) / step
         y, x = (_line(side + c - p) for c, p in zip(self.corner, place, strict=True))
         points = np.array([f * np.outer(y[i], x[j]) for i, j, f in _ORDERS])
         if step > 1:

@@ -106,10 +106,14 @@ def test_nothing_else_is_set_aside(law, index):
     assert left is field.dirty.data
 
 
-def test_clean_mask_is_kept():
+@pytest.mark.parametrize("half", [0, 15])
+def test_clean_mask_is_kept(half):
+    """A source outside of it is not set aside, nor one whose pattern of pixels would leave it."""
     dirty, cycle, scale = observed(points(([3.3, -7.1], 1e5), FAINT))
-    mask = np.ones((NPIX, NPIX), bool)
-    mask[:, : NPIX // 2] = False
+    y, x = np.rint(NPIX // 2 + np.array([3.3, -7.1]) * scale).astype(int)
+    mask = np.zeros((NPIX, NPIX), bool)
+    mask[:, NPIX // 2 :] = True
+    mask[y - half : y + half, x - half : x + half] = True
     steps = set_aside(Scene(dirty, SETTINGS, NETWORK.stride, allowed=mask))
     with pytest.raises(StopIteration) as end:
         next(steps)
