@@ -150,8 +150,7 @@ class Bright:
 
     def _gain(self, stamp: Stamp, residual: np.ndarray) -> float:
         """By how much chi^2 falls if a point has a shape, of a noise of 1 Jy/beam."""
-        seen = stamp.seen(stamp, self.psf, GAUSSIAN)
-        normal = np.tensordot(stamp.templates, seen, ([1, 2], [1, 2]))
+        normal = stamp.overlap(stamp, self.psf, GAUSSIAN, GAUSSIAN)
         right = np.tensordot(stamp.templates, stamp.cut(residual), 2)
         gaussian, point = (
             right[:n] @ np.linalg.solve(normal[:n, :n], right[:n]) for n in (GAUSSIAN, POINT)
@@ -198,10 +197,7 @@ class Bright:
         free = [source.free for source in self.sources]
         return np.block(
             [
-                [
-                    np.tensordot(one.templates[:n], one.seen(other, self.psf, m), ([1, 2], [1, 2]))
-                    for m, other in zip(free, stamps, strict=True)
-                ]
+                [one.overlap(other, self.psf, n, m) for m, other in zip(free, stamps, strict=True)]
                 for n, one in zip(free, stamps, strict=True)
             ]
         )

@@ -78,6 +78,11 @@ class Stamp:
         patch = _window(psf, first, 2 * n - 1)
         return fftconvolve(patch[None], other.templates[:count], mode="valid", axes=(1, 2))
 
+    def overlap(self, other: Stamp, psf: np.ndarray, own: int, theirs: int) -> np.ndarray:
+        """Overlaps of the first templates with another's as the PSF shows them, (own, theirs)."""
+        seen = self.seen(other, psf, theirs)
+        return np.tensordot(self.templates[:own], seen, ([1, 2], [1, 2]))
+
 
 def _line(distance: np.ndarray) -> np.ndarray:
     """A point and its first two derivatives by its place, in one dimension, shape (3, n)."""

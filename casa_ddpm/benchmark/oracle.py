@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from astropy.table import Table
 
+from casa_ddpm.benchmark.accuracy import POSITION
 from casa_ddpm.benchmark.field import EXACT, Field
 from casa_ddpm.benchmark.peaks import find_peaks
 from casa_ddpm.matching import RADIUS
@@ -67,7 +68,7 @@ def detections(field: Field, method: str) -> Table:
         if near.size:
             rows.append(near[:, [near[2].argmax()]])
     x, y, value = np.hstack(rows)
-    error = 0.425 * field.scale / value
+    error = POSITION * field.scale / value
     return field.detections(
         method, x=x, y=y, score=value, flux=value, flux_err=np.ones(len(x)), x_err=error,
         y_err=error,
