@@ -23,7 +23,7 @@ from casa_ddpm.posterior import noise_field
 from casa_ddpm.presence import find_sites
 from casa_ddpm.psf import smooth
 from casa_ddpm.sources import find_sources
-from casa_ddpm.sweep import Sweep, find_structure
+from casa_ddpm.sweep import ROUNDS, Sweep, find_structure
 
 #: Prior uncertainty of a canonical pixel, as a fraction of its brightness, when data refine it.
 TRUST = 0.5
@@ -151,7 +151,13 @@ class Canvas:
         return skies
 
     def sweep(
-        self, skies: torch.Tensor, shown: torch.Tensor, sigma: float, minflux: float, seed
+        self,
+        skies: torch.Tensor,
+        shown: torch.Tensor,
+        sigma: float,
+        minflux: float,
+        seed,
+        turn: int = 0,
     ) -> torch.Tensor:
         """Realisations whose sources are drawn from the data: which, how bright and where.
 
@@ -167,15 +173,22 @@ class Canvas:
             Least flux at which a realisation holds a source [noise].
         seed : tuple of int
             Of the run, the plane and the cycle.
+        turn : int
+            Which sweep it is of that cycle.
         """
         mean = skies.numpy().mean(0, dtype=float) / sigma
         regions = find_candidates(mean, *self._widths(), minflux / len(skies))
         sweep = self._sweep(skies, shown, sigma, minflux * sigma, regions, sites=True)
+        first = _SWEEP_NOISE + turn * max(ROUNDS)
         for k, sky in enumerate(skies.numpy()):
-            parts = range(_SWEEP_NOISE, _SWEEP_NOISE + sweep.rounds)
+            parts = range(first, first + sweep.rounds)
             white = np.stack([noise_field(seed, k, sky.shape, part)[0].numpy() for part in parts])
             skies[k] = torch.from_numpy(sweep.redraw(sky, white))
         return skies
+
+    def unexplained(self, skies: torch.Tensor, shown: torch.Tensor) -> float:
+        """Rms of what the mean of realisations leaves of the data [Jy/beam]."""
+        return noise.rms(self._left(skies, shown), self.good)
 
     def noise(self, skies: torch.Tensor, shown: torch.Tensor) -> float:
         """Noise of what the mean of realisations leaves of the data [Jy/beam]."""
@@ -219,7 +232,7 @@ class Canvas:
         likelihood = self._likelihood(most)
         # What the peel has left of sidelobes passed for noise; the realisations know better.
         left = self._left(skies, shown)
-        likelihood.noise = min(most, noise.rms(left, self.good))
+        likelihood.noise = self._noise_of(left, most)
         beam, kernel = self._widths()
         gaussians = Gaussians(likelihood, beam, kernel)
         structure = find_structure(skies.numpy().mean(0), regions, gaussians)
@@ -229,6 +242,10 @@ class Canvas:
         missed = find_sites(left, likelihood.noise, beam) if told and sites else None
         area = float(self.good.sum() * self.dirty.lit * told)
         return Sweep(regions, shown, likelihood, least, gaussians, missed, area)
+
+    def _noise_of(self, left: np.ndarray, most: float) -> float:
+        """Of what realisations leave of the data: in their mean they explain some of the noise."""
+        return max(min(most, noise.rms(left, self.good)), min(most, self.dirty.thermal or 0.0))
 
     def _errors(self, structure: np.ndarray, shown: torch.Tensor, likelihood: Likelihood) -> float:
         """What errors of the brightest leave in their sidelobes, and would pass for sources.

@@ -29,7 +29,7 @@ class Likelihood:
 
     def __init__(self, psf: torch.Tensor, noise: float, kernel: float = 0.0) -> None:
         ny, nx = psf.shape
-        self.noise = noise
+        self.noise, self._pixels = noise, ny * nx
         self.shape = [good_size(2 * ny), good_size(2 * nx)]
         centred = torch.zeros(self.shape, dtype=psf.dtype)
         centred[:ny, :nx] = psf
@@ -37,6 +37,13 @@ class Likelihood:
         self.transfer = torch.fft.rfft2(centred).real
         sharpen = 1 / transfer(self.shape, kernel)
         self.sharpen = sharpen.clamp(max=_SHARPEST).to(psf.dtype)
+
+    def sidelobes(self, radius: int) -> float:
+        """Rms of the PSF beyond a square of half side `radius` [pixel] about its peak."""
+        psf = torch.fft.irfft2(self.transfer, s=self.shape)
+        near = [torch.arange(-radius, radius + 1) % n for n in self.shape]
+        psf[near[0][:, None], near[1]] = 0
+        return float((psf.square().sum() / self._pixels).sqrt())
 
     def _filter(self, image: torch.Tensor, response: torch.Tensor) -> torch.Tensor:
         """Linear convolution by a transfer function."""

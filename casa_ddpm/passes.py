@@ -30,6 +30,9 @@ _LEAST = 3.5
 _ROUNDS = 4
 #: Most major cycles of the peel, each of which goes as deep as the far sidelobes let it.
 _PEELS = 8
+#: Most sweeps of a pass; what is left of the noise when another will not do much; and times the
+#: noise of the visibilities at which there is no more to be done.
+_SWEEPS, _SETTLED, _QUIET = 5, 0.97, 1.05
 
 
 @dataclass(frozen=True)
@@ -143,14 +146,12 @@ def _passes(
         started, before = time.monotonic(), _state(model, residual, scene)
         model, residual, peeled, rest, sigma = yield from _peel(scene, model, residual)
         log(f"pass {len(cycles) + 1}: noise {sigma:.4g} Jy/beam")
-        data = residual + scene.observe(model)
         seed = (options.sampling.seed, plane, len(cycles))
         condition = scene.condition(model + peeled, rest, sigma)
         shown = scene.canvas.shown(model, residual)
         skies = _draw(scene, denoiser, options, condition, shown, sigma, seed, progress)
-        aggregate = scene.aggregate(scene.native(skies), options.aggregate)
-        model = scene.fit(aggregate, data, sigma)
-        residual = yield model
+        told = _Pass(model, residual, skies)
+        model, residual, skies = yield from _settle(scene, options, told, sigma, seed)
         model, residual = yield from _leftover(scene, model, residual)
         account = {
             "noise": sigma,
@@ -174,12 +175,11 @@ def _passes(
 def _draw(
     scene: Scene, denoiser: Denoiser, options: Options, condition, shown, sigma, seed, progress
 ) -> torch.Tensor:
-    """Realisations of the sky [Jy/canonical pixel], given what the network and the data see."""
+    """Realisations of the sky [Jy/canonical pixel] by the network, fitted where they are bright."""
     seen, held = condition
     shape = ellipse(scene.dirty.beam)
     posterior = Posterior(denoiser, scene.settings, seen, shape, options.sampling, seed)
-    skies = scene.canvas.constrain(posterior.draw(progress) * sigma, held, shown, sigma, seed)
-    return scene.canvas.sweep(skies, shown, sigma, options.minflux, seed)
+    return scene.canvas.constrain(posterior.draw(progress) * sigma, held, shown, sigma, seed)
 
 
 class _Pass(NamedTuple):
@@ -188,6 +188,38 @@ class _Pass(NamedTuple):
     model: np.ndarray
     residual: np.ndarray
     skies: torch.Tensor
+
+
+def _settle(scene: Scene, options: Options, told: _Pass, sigma: float, seed: tuple[int, ...]):
+    """Draw the realisations' sources from the data, until what these leave no longer falls.
+
+    Each source that is found takes its sidelobes from the noise in which the others are.
+
+    Parameters
+    ----------
+    told : _Pass
+        Model and residual as the realisations were told of them.
+    sigma : float
+        Noise as they were told [Jy/beam].
+
+    Returns
+    -------
+    _Pass
+    """
+    model, residual, skies = told
+    shown = scene.canvas.shown(model, residual)
+    left = scene.canvas.unexplained(skies, shown)
+    for turn in range(_SWEEPS):
+        before, data = left, residual + scene.observe(model)
+        skies = scene.canvas.sweep(skies, shown, sigma, options.minflux, seed, turn)
+        model = scene.fit(scene.aggregate(scene.native(skies), options.aggregate), data, sigma)
+        residual = yield model
+        shown = scene.canvas.shown(model, residual)
+        left = scene.canvas.unexplained(skies, shown)
+        if left > _SETTLED * before or left < _QUIET * (scene.dirty.thermal or 0.0):
+            break
+        sigma = min(sigma, left)
+    return _Pass(model, residual, skies)
 
 
 def _peel(scene: Scene, model: np.ndarray, residual: np.ndarray):
@@ -201,13 +233,13 @@ def _peel(scene: Scene, model: np.ndarray, residual: np.ndarray):
         Peeled model beyond that, and the residual it leaves.
     sigma : float
     """
-    peeled, rest, sigma = scene.peel(residual)
+    peeled, rest, sigma = scene.peel(residual, deep=True)
     for _ in range(_PEELS):
-        if not scene.outruns(peeled, sigma):
+        if not scene.outruns(peeled, rest, sigma):
             break
         model = model + peeled
         residual = yield model
-        peeled, rest, sigma = scene.peel(residual)
+        peeled, rest, sigma = scene.peel(residual, deep=True)
     return model, residual, peeled, rest, sigma
 
 

@@ -22,6 +22,10 @@ from casa_ddpm.psf import gaussian
 _DEPTH = 5.0
 #: Least share of an image's rms that is noise, where the rest is sidelobes.
 _SIDELOBES = 0.7
+#: Times the noise of the visibilities from which on what is left is full of sidelobes.
+_HIDDEN = 1.25
+#: Most times that the noise is measured anew while a field is peeled.
+_ROUNDS = 6
 #: Growth of the noise by which a peel is known to diverge.
 _GROWN = 1.1
 
@@ -102,12 +106,21 @@ class Scene:
         """A model convolved with the clean beam [Jy/beam]."""
         return peel.convolve(torch.from_numpy(model), self.clean).numpy()
 
-    def peel(self, residual: np.ndarray, rounds: int = 6, depth: float = _DEPTH):
+    def peel(self, residual: np.ndarray, depth: float = _DEPTH, deep: bool = False):
         """Peel to a few times the noise, which is measured anew as sidelobes go.
 
-        Where these are so high that all of the image is full of them, it is the noise of the
-        visibilities that tells how deep the peel has to go. But it never goes to what a peak
-        may add beyond the PSF's image, where it is not subtracted.
+        Where all of the image is full of these, it is the noise of the visibilities that tells
+        how deep the peel has to go. But it never goes to what a peak may add beyond the PSF's
+        image, where it is not subtracted.
+
+        Parameters
+        ----------
+        residual : ndarray, shape (ny, nx)
+            [Jy/beam].
+        depth : float
+            Residual peak at which it ends [noise].
+        deep : bool
+            Go on where the sidelobes of many sources still pass for noise.
 
         Returns
         -------
@@ -118,8 +131,11 @@ class Scene:
         data, valid = torch.from_numpy(residual), torch.from_numpy(self.valid)
         rest, sigma = data, noise.rms(residual, self.valid)
         sidelobes = 1.2 * self.far * np.abs(residual[self.valid]).max(initial=0)
-        for _ in range(rounds):
-            level = max(depth * self._hidden(sigma), sidelobes)
+        for _ in range(_ROUNDS):
+            hidden = self.dirty.tangled
+            if deep and not (rest.abs() > depth * sigma)[valid].any():
+                hidden = self.is_hidden(rest.numpy())
+            level = max(depth * self._thermal(sigma) if hidden else depth * sigma, sidelobes)
             if not (rest.abs() > level)[valid].any():
                 break
             more, left = peel.hogbom(
@@ -134,30 +150,34 @@ class Scene:
             if not after <= _GROWN * before:
                 break
             model, rest, sigma = model + more[0], left[0], after
-            if sigma > 0.99 * before:
+            if sigma > 0.99 * before and (hidden or not deep):
                 break
         return model.numpy(), rest.numpy(), sigma
 
-    def _hidden(self, sigma: float) -> float:
-        """Noise in an image of rms `sigma`: of the visibilities, where sidelobes pass for it.
+    def _thermal(self, sigma: float) -> float:
+        """Noise in an image of rms `sigma`, of which the rest is sidelobes.
 
         But never far below what there is, of which errors of the calibration may be a part.
         """
+        return min(sigma, max(self.dirty.thermal or sigma, _SIDELOBES * sigma))
+
+    def is_hidden(self, residual: np.ndarray) -> bool:
+        """Whether sidelobes pass for noise in a residual, and that of the visibilities is known.
+
+        A snapshot's sidelobes do not fall off, and those of hundreds of sources add up.
+        """
         thermal = self.dirty.thermal
-        if thermal is None or not self._is_hidden:
-            return sigma
-        return min(sigma, max(thermal, _SIDELOBES * sigma))
+        if thermal is None or self.dirty.tangled:
+            return thermal is not None
+        return self.noise(residual) > _HIDDEN * thermal
 
-    @property
-    def _is_hidden(self) -> bool:
-        """Whether sidelobes pass for noise, and that of the visibilities is known."""
-        return self.dirty.tangled and self.dirty.thermal is not None
-
-    def outruns(self, peeled: np.ndarray, sigma: float) -> bool:
+    def outruns(self, peeled: np.ndarray, rest: np.ndarray, sigma: float) -> bool:
         """Whether the sidelobes of a peeled model matter beyond the PSF's edge, half the image."""
-        if self._is_hidden:
-            return bool(peeled.any())
-        return bool(self.far * self.restore(np.abs(peeled)).max() > sigma)
+        if not peeled.any():
+            return False
+        # Those of many sources are independent. A Gaussian's square has half its integral.
+        peaks = np.sqrt(2 * np.sum(self.restore(np.abs(peeled)) ** 2) / self.beam_area)
+        return self.is_hidden(rest) or bool(self.far * peaks > sigma)
 
     @cached_property
     def far(self) -> float:

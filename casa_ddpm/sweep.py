@@ -32,8 +32,10 @@ from casa_ddpm.population import Population
 ROUNDS = (3, 8)
 #: Neighbours a source with which the rounds begin to be more, and those of the most.
 _APART, _CROWDED = 1.0, 1.8
-#: How far around a source its change is followed within a round [pixel].
+#: How far around a source its change is followed at once [pixel].
 _NEAR = 12
+#: What the far sidelobes of changes add up to before they are brought in [noise].
+_LATE = 0.2
 #: Rim of the stamp of a region, which a shift moves light into [pixel].
 _RIM = 4
 #: Prior probability that what looks like a Gaussian is one.
@@ -49,7 +51,8 @@ class _State:
     sky, gradient (ny, nx): its light, and the likelihood's gradient there; light: that of
     each region, on its box; held: regions that hold a source; network: what the network
     drew in those that hold a Gaussian, None where it was not the network's; census: what
-    these tell of the field.
+    these tell of the field; late: sum of the squares of those changes of flux whose far
+    sidelobes the gradient does not have yet.
     """
 
     sky: np.ndarray
@@ -58,6 +61,7 @@ class _State:
     held: set[int]
     network: dict[int, np.ndarray | None]
     census: Census
+    late: float = 0.0
 
 
 class Sweep:
@@ -98,6 +102,7 @@ class Sweep:
         self.data, self.likelihood = data, likelihood
         self.least, self.gaussians, self.census = least, gaussians, census
         self.coupling = Coupling(likelihood)
+        self.sidelobes = likelihood.sidelobes(_NEAR)
         self.area, self.regions = area, int(regions.max(initial=0))
         #: How often all sources are drawn.
         self.rounds = _rounds(len(find_neighbours(regions)) / max(self.regions, 1))
@@ -140,8 +145,11 @@ class Sweep:
         state = self._state(sky)
         for turn, noise in enumerate(white):
             if turn:  # for the far sidelobes of what has changed
-                state.gradient = self._gradient(state.sky)
+                self._catch_up(state)
             for k, place in enumerate(self.places):
+                # Drawn side by side, hundreds of sources would drive each other away.
+                if self.sidelobes * np.sqrt(state.late) > _LATE * self.likelihood.noise:
+                    self._catch_up(state)
                 random = np.random.default_rng(noise[tuple(place)].view(np.uint32))
                 self._set(state, k, self._drawn(state, k, random, turn == len(white) - 1))
         return state.sky
@@ -190,6 +198,10 @@ class Sweep:
         left = self.data - self.likelihood.predict(torch.from_numpy(sky).to(self.data))
         return self.likelihood.sharpened(left).numpy().astype(float)
 
+    def _catch_up(self, state: _State) -> None:
+        """Make the gradient exact again, everywhere."""
+        state.gradient, state.late = self._gradient(state.sky), 0.0
+
     def _set(self, state: _State, k: int, stamp: np.ndarray) -> None:
         """Give region k another light, and follow what that does to the gradient nearby."""
         change = stamp - state.light[k]
@@ -199,6 +211,7 @@ class Sweep:
         near = grown(box, _NEAR, state.sky.shape)
         state.sky[box] += change
         state.gradient[near] -= self.coupling.seen(change, box, near)
+        state.late += float(change.sum()) ** 2
         state.light[k] = stamp
 
     def _drawn(self, state: _State, k: int, random: np.random.Generator, last: bool) -> np.ndarray:

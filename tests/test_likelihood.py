@@ -163,3 +163,13 @@ def test_correlated_noise_has_the_covariance_of_the_image():
         assert float(part.mean()) == pytest.approx(0.25, rel=5 * math.sqrt(2 / n / 1.5))
     products = (fields[:, 16:17, 16:17] * fields).mean(0) / 0.25
     assert float((products - psf).abs().max()) < 5 * math.sqrt(2 / n)
+
+
+@pytest.mark.parametrize("shape", [(40, 40), (33, 41)])
+def test_sidelobes_are_the_rms_beyond_a_square(shape):
+    y, x = (np.arange(n) - n // 2 for n in shape)
+    psf = torch.from_numpy(np.cos(1.3 * y[:, None] + 0.7 * x))
+    psf[np.ix_(abs(y) < 4, abs(x) < 4)] = 50
+    found = Likelihood(psf, 1.0).sidelobes(6)
+    beyond = np.maximum(abs(y)[:, None], abs(x)) > 6
+    assert found == pytest.approx(np.sqrt((psf.numpy()[beyond] ** 2).sum() / psf.numel()), rel=0.03)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from casa_ddpm import checkpoint
+from casa_ddpm import checkpoint, noise
 from casa_ddpm.benchmark.field import NOISE, simulated
 from casa_ddpm.scene import Scene
 
@@ -18,14 +18,20 @@ def compact_array():
     return simulated("arrays", 1, 11, 160)
 
 
-def peeled(field, cycle=None, **changes):
+@pytest.fixture(scope="module")
+def wide():
+    """127 points of S/N 2 to 12 under ALMA: their sidelobes add up to 1.5 times the noise."""
+    return simulated("sparse", 0, 11, 384, 3.0)
+
+
+def peeled(field, cycle=None, deep=False, **changes):
     """The scene, and what eight major cycles of the peel leave."""
     _, settings = checkpoint.load("default")
     scene = Scene(replace(field.dirty, **changes), settings, 8)
     model = np.zeros_like(field.dirty.data)
     for _ in range(8):
-        more, rest, sigma = scene.peel((cycle or field.major_cycle)(model))
-        if not scene.outruns(more, sigma):
+        more, rest, sigma = scene.peel((cycle or field.major_cycle)(model), deep=deep)
+        if not scene.outruns(more, rest, sigma):
             break
         model = model + more
     return scene, rest
@@ -63,3 +69,33 @@ def test_noise_that_the_visibilities_do_not_tell_of_is_not_peeled(compact_array)
     """As that of a calibration that is half wrong."""
     _, rest = peeled(compact_array, thermal=0.5 * NOISE)
     assert rest.std() > 0.9 * NOISE
+
+
+def test_sidelobes_of_many_sources_are_no_noise(wide):
+    """The peel goes on below what they and the noise make together."""
+    dirty = noise.rms(wide.dirty.data)
+    assert dirty > 1.7 * NOISE
+    _, shallow = peeled(wide)
+    scene, deep = peeled(wide, deep=True)
+    assert not scene.dirty.tangled
+    assert noise.rms(shallow) > 0.9 * dirty
+    assert noise.rms(deep) < 0.8 * dirty
+
+
+def test_without_sidelobes_there_is_nothing_to_go_on_for():
+    field = simulated("independent", 0, 11, 96)
+    np.testing.assert_array_equal(peeled(field)[1], peeled(field, deep=True)[1])
+
+
+def test_faint_sidelobes_of_many_sources_need_the_visibilities(wide):
+    """Each alone would not matter beyond the edge of the PSF's image."""
+    _, settings = checkpoint.load("default")
+    scene = Scene(replace(wide.dirty, thermal=None), settings, 8)
+    one = np.zeros_like(wide.dirty.data)
+    one[100, 100] = 2 * NOISE / scene.far
+    many = np.zeros_like(one)
+    many[20:-20:24, 20:-20:24] = 0.5 * NOISE / scene.far
+    rest = wide.dirty.data
+    assert scene.outruns(one, rest, NOISE)
+    assert not scene.outruns(one / 4, rest, NOISE)
+    assert scene.outruns(many, rest, NOISE)

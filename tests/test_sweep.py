@@ -39,20 +39,20 @@ def likelihood():
     return Likelihood(psf, 1.0, KERNEL)
 
 
-def drawn(*sources):
+def drawn(*sources, npix=NPIX):
     """Points (y, x, flux) as a network draws them."""
-    y, x = np.mgrid[:NPIX, :NPIX]
+    y, x = np.mgrid[:npix, :npix]
     sigma2 = (KERNEL / 2.3548) ** 2
-    sky = np.zeros((NPIX, NPIX))
+    sky = np.zeros((npix, npix))
     for row, column, flux in sources:
         light = np.exp(-((y - row) ** 2 + (x - column) ** 2) / (2 * sigma2))
         sky += flux * light / light.sum()
     return sky
 
 
-def around(*places, radius=6):
+def around(*places, radius=6, npix=NPIX):
     """Regions about places, each pixel to the nearest."""
-    y, x = np.mgrid[:NPIX, :NPIX]
+    y, x = np.mgrid[:npix, :npix]
     away = np.stack([np.hypot(y - row, x - column) for row, column in places])
     return np.where(away.min(0) < radius, away.argmin(0) + 1, 0)
 
@@ -76,9 +76,9 @@ def centroids(skies):
     return (skies * y).sum((1, 2)) / total, (skies * x).sum((1, 2)) / total
 
 
-def noise(likelihood, seed):
+def noise(likelihood, seed, npix=NPIX):
     white = torch.randn(likelihood.shape, generator=torch.Generator().manual_seed(seed))
-    return likelihood.correlated(white.double())[:NPIX, :NPIX]
+    return likelihood.correlated(white.double())[:npix, :npix]
 
 
 def test_flux_is_the_matched_filters_with_the_noise_of_a_point(likelihood):
@@ -208,3 +208,26 @@ def test_sources_that_touch_are_drawn_more_often(likelihood):
         for r in (alone, touching, np.zeros((NPIX, NPIX), int))
     ]
     assert rounds == [ROUNDS[0], ROUNDS[1], ROUNDS[0]]
+
+
+def test_many_sources_do_not_drive_each_other_away():
+    """Sidelobes of a snapshot do not fall off: drawn side by side, each would answer for all."""
+    npix, ripple = 128, 0.15
+    psf = gaussian(Beam(BEAM, BEAM, 0).covariance(1), npix).double()
+    wave = torch.cos(2 * np.pi / 11 * (torch.arange(npix) - npix // 2))
+    likelihood = Likelihood((1 - ripple) * psf + ripple * wave, 1.0, KERNEL)
+    places = np.random.default_rng(4).uniform(8, npix - 8, (60, 2))
+    start, truth = (drawn(*((*place, flux) for place in places), npix=npix) for flux in (4, 6))
+    data = likelihood.predict(torch.from_numpy(truth)) + noise(likelihood, 2, npix)
+    regions = around(*places, npix=npix)
+    gaussians = Gaussians(likelihood, BEAM, KERNEL)
+    sweep = Sweep(regions, data, likelihood, 1.0, gaussians, census=Flat)
+    white = np.random.default_rng(1).normal(size=(2, npix, npix)).astype(np.float32)
+
+    def left():
+        return (data - likelihood.predict(torch.from_numpy(sweep.redraw(start, white)))).std()
+
+    assert left() < 1.4
+    # As it is if far sidelobes are left to the next round.
+    sweep.sidelobes = 0.0
+    assert left() > 3
