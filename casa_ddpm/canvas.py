@@ -32,6 +32,8 @@ _FAINT = 8.0
 #: Errors of a source's calibration and of its shape, as a share of its sidelobes; and of
 #: structure's, which is no sum of a few Gaussians and is as the network drew it.
 _ERRORS, _STRUCTURE_ERRORS = 0.01, 0.03
+#: Most of the noise, over what they leave, that realisations can explain in their mean.
+_EXPLAINED = 1.15
 #: Which of a realisation's noise fields is the one that it is fitted with.
 _FIT_NOISE = 2**31
 #: The first of those that its sources are drawn anew with.
@@ -157,6 +159,7 @@ class Canvas:
         sigma: float,
         minflux: float,
         seed,
+        drawn: torch.Tensor,
         turn: int = 0,
     ) -> torch.Tensor:
         """Realisations whose sources are drawn from the data: which, how bright and where.
@@ -173,6 +176,8 @@ class Canvas:
             Least flux at which a realisation holds a source [noise].
         seed : tuple of int
             Of the run, the plane and the cycle.
+        drawn : Tensor, shape (n, *canonical)
+            The realisations as the network drew them, which have not been swept.
         turn : int
             Which sweep it is of that cycle.
         """
@@ -180,11 +185,13 @@ class Canvas:
         regions = find_candidates(mean, *self._widths(), minflux / len(skies))
         sweep = self._sweep(skies, shown, sigma, minflux * sigma, regions, sites=True)
         first = _SWEEP_NOISE + turn * max(ROUNDS)
-        for k, sky in enumerate(skies.numpy()):
-            parts = range(first, first + sweep.rounds)
+        # What touches has settled together in the first sweep.
+        rounds = min(ROUNDS) if turn else sweep.rounds
+        parts, swept = range(first, first + rounds), torch.empty_like(skies)
+        for k, (sky, network) in enumerate(zip(skies.numpy(), drawn.numpy(), strict=True)):
             white = np.stack([noise_field(seed, k, sky.shape, part)[0].numpy() for part in parts])
-            skies[k] = torch.from_numpy(sweep.redraw(sky, white))
-        return skies
+            swept[k] = torch.from_numpy(sweep.redraw(sky, white, network))
+        return swept
 
     def unexplained(self, skies: torch.Tensor, shown: torch.Tensor) -> float:
         """Rms of what the mean of realisations leaves of the data [Jy/beam]."""
@@ -245,7 +252,9 @@ class Canvas:
 
     def _noise_of(self, left: np.ndarray, most: float) -> float:
         """Of what realisations leave of the data: in their mean they explain some of the noise."""
-        return max(min(most, noise.rms(left, self.good)), min(most, self.dirty.thermal or 0.0))
+        least = noise.rms(left, self.good)
+        # The visibilities' may be an upper bound, where sources vary between them.
+        return min(most, max(least, min(self.dirty.thermal or 0.0, _EXPLAINED * least)))
 
     def _errors(self, structure: np.ndarray, shown: torch.Tensor, likelihood: Likelihood) -> float:
         """What errors of the brightest leave in their sidelobes, and would pass for sources.

@@ -1,9 +1,11 @@
 """The passes over one plane: the order of the steps, and when they have come to an end.
 
     bright sources set aside, then
-    peel -> restore -> canonical frame -> realisations -> aggregate -> fit to the data -> residual
+    peel -> restore -> canonical frame -> realisations
+         -> sources drawn from the data -> aggregate -> fit to the data -> residual
 
-repeated until the residual is noise. Whoever runs them knows how a model is observed.
+repeated until the residual is noise; the second line also by itself, while sidelobes of sources
+that were not found before have passed for noise. Whoever runs them knows how a model is observed.
 """
 
 from __future__ import annotations
@@ -30,8 +32,8 @@ _LEAST = 3.5
 _ROUNDS = 4
 #: Most major cycles of the peel, each of which goes as deep as the far sidelobes let it.
 _PEELS = 8
-#: Most sweeps of a pass; what is left of the noise when another will not do much; and times the
-#: noise of the visibilities at which there is no more to be done.
+#: Most sweeps of a pass; what is left of the noise when another, or one more cycle of the peel,
+#: will not do much; and times the noise of the visibilities at which there is no more to be done.
 _SWEEPS, _SETTLED, _QUIET = 5, 0.97, 1.05
 
 
@@ -151,7 +153,7 @@ def _passes(
         shown = scene.canvas.shown(model, residual)
         skies = _draw(scene, denoiser, options, condition, shown, sigma, seed, progress)
         told = _Pass(model, residual, skies)
-        model, residual, skies = yield from _settle(scene, options, told, sigma, seed)
+        model, residual, skies = yield from _swept(scene, options, told, sigma, seed, log)
         model, residual = yield from _leftover(scene, model, residual)
         account = {
             "noise": sigma,
@@ -190,7 +192,14 @@ class _Pass(NamedTuple):
     skies: torch.Tensor
 
 
-def _settle(scene: Scene, options: Options, told: _Pass, sigma: float, seed: tuple[int, ...]):
+def _swept(
+    scene: Scene,
+    options: Options,
+    told: _Pass,
+    sigma: float,
+    seed: tuple[int, ...],
+    log: Callable[[str], None],
+):
     """Draw the realisations' sources from the data, until what these leave no longer falls.
 
     Each source that is found takes its sidelobes from the noise in which the others are.
@@ -198,28 +207,40 @@ def _settle(scene: Scene, options: Options, told: _Pass, sigma: float, seed: tup
     Parameters
     ----------
     told : _Pass
-        Model and residual as the realisations were told of them.
+        Model and residual as the network was told of them, and what it drew.
     sigma : float
-        Noise as they were told [Jy/beam].
+        Noise as it was told [Jy/beam].
+    seed : tuple of int
+        Of the run, the plane and the cycle.
 
     Returns
     -------
     _Pass
     """
-    model, residual, skies = told
-    shown = scene.canvas.shown(model, residual)
-    left = scene.canvas.unexplained(skies, shown)
+    found, shown = told, scene.canvas.shown(told.model, told.residual)
+    left = scene.canvas.unexplained(told.skies, shown)
+    # Where the visibilities do not tell the noise, nothing tells sidelobes from it.
+    enough = _QUIET * (scene.dirty.thermal or np.inf)
     for turn in range(_SWEEPS):
-        before, data = left, residual + scene.observe(model)
-        skies = scene.canvas.sweep(skies, shown, sigma, options.minflux, seed, turn)
+        skies = scene.canvas.sweep(
+            found.skies, shown, sigma, options.minflux, seed, told.skies, turn
+        )
+        data = found.residual + scene.observe(found.model)
         model = scene.fit(scene.aggregate(scene.native(skies), options.aggregate), data, sigma)
         residual = yield model
         shown = scene.canvas.shown(model, residual)
-        left = scene.canvas.unexplained(skies, shown)
-        if left > _SETTLED * before or left < _QUIET * (scene.dirty.thermal or 0.0):
+        before, left = left, scene.canvas.unexplained(skies, shown)
+        if turn and left > before:
+            # The imager's model is the last one it was given.
+            return found._replace(residual=(yield found.model))
+        found = _Pass(model, residual, skies)
+        log(f"pass {seed[-1] + 1}, sweep {turn + 1}: realisations leave {left:.4g} Jy/beam")
+        if left < enough or left > _SETTLED * before:
+            break
+        if _wanted(_state(model, residual, scene), options):
             break
         sigma = min(sigma, left)
-    return _Pass(model, residual, skies)
+    return found
 
 
 def _peel(scene: Scene, model: np.ndarray, residual: np.ndarray):
@@ -237,9 +258,17 @@ def _peel(scene: Scene, model: np.ndarray, residual: np.ndarray):
     for _ in range(_PEELS):
         if not scene.outruns(peeled, rest, sigma):
             break
-        model = model + peeled
-        residual = yield model
+        richer = model + peeled
+        left = yield richer
+        before, after = (noise.rms(image, scene.valid) for image in (residual, left))
+        if after > before:
+            residual = yield model  # the imager's model is the last one it was given
+            break
+        model, residual = richer, left
         peeled, rest, sigma = scene.peel(residual, deep=True)
+        # What no model explains, as errors of the calibration, does not go away.
+        if after > _SETTLED * before:
+            break
     return model, residual, peeled, rest, sigma
 
 
@@ -288,14 +317,21 @@ def _is_noise(state: dict, scene: Scene) -> bool:
     return state["peak"] < alone * state["left"] and state["rms"] < 1.1 * state["left"]
 
 
+def _wanted(state: dict, options: Options) -> str:
+    """Which limit a residual has come to that the user has set, or ''."""
+    if state["peak"] < options.threshold:
+        return "threshold"
+    return "noise" if state["peak"] < options.nsigma * state["left"] else ""
+
+
 def _finished(cycles: list[dict], options: Options, scene: Scene) -> str:
     """Why to stop after the last of `cycles`, or '' to go on."""
     last = cycles[-1]
-    if last["peak"] < options.threshold:
-        return "threshold"
+    if wanted := _wanted(last, options):
+        return wanted
     # Noise that has fallen was sidelobes, and what is left may be as well.
     settled = last["left"] > 0.9 * last["noise"]
-    if last["peak"] < options.nsigma * last["left"] or (settled and _is_noise(last, scene)):
+    if settled and _is_noise(last, scene):
         return "noise"
     if len(cycles) > 1 and last["rms"] > 0.98 * cycles[-2]["rms"]:
         return "stalled"

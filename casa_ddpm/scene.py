@@ -26,6 +26,8 @@ _SIDELOBES = 0.7
 _HIDDEN = 1.25
 #: Most times that the noise is measured anew while a field is peeled.
 _ROUNDS = 6
+#: What the peaks of the sum of many sidelobes are, over its rms.
+_PEAK = 3.0
 #: Growth of the noise by which a peel is known to diverge.
 _GROWN = 1.1
 
@@ -134,8 +136,8 @@ class Scene:
         for _ in range(_ROUNDS):
             hidden = self.dirty.tangled
             if deep and not (rest.abs() > depth * sigma)[valid].any():
-                hidden = self.is_hidden(rest.numpy())
-            level = max(depth * self._thermal(sigma) if hidden else depth * sigma, sidelobes)
+                hidden = self._is_hidden(rest.numpy())
+            level = max(depth * self._noise_in(sigma) if hidden else depth * sigma, sidelobes)
             if not (rest.abs() > level)[valid].any():
                 break
             more, left = peel.hogbom(
@@ -154,14 +156,14 @@ class Scene:
                 break
         return model.numpy(), rest.numpy(), sigma
 
-    def _thermal(self, sigma: float) -> float:
+    def _noise_in(self, sigma: float) -> float:
         """Noise in an image of rms `sigma`, of which the rest is sidelobes.
 
         But never far below what there is, of which errors of the calibration may be a part.
         """
         return min(sigma, max(self.dirty.thermal or sigma, _SIDELOBES * sigma))
 
-    def is_hidden(self, residual: np.ndarray) -> bool:
+    def _is_hidden(self, residual: np.ndarray) -> bool:
         """Whether sidelobes pass for noise in a residual, and that of the visibilities is known.
 
         A snapshot's sidelobes do not fall off, and those of hundreds of sources add up.
@@ -172,20 +174,41 @@ class Scene:
         return self.noise(residual) > _HIDDEN * thermal
 
     def outruns(self, peeled: np.ndarray, rest: np.ndarray, sigma: float) -> bool:
-        """Whether the sidelobes of a peeled model matter beyond the PSF's edge, half the image."""
+        """Whether the sidelobes of a peeled model matter beyond the PSF's edge, half the image.
+
+        Parameters
+        ----------
+        peeled, rest : ndarray, shape (ny, nx)
+            Peeled model [Jy/pixel], and what it leaves [Jy/beam].
+        sigma : float
+            [Jy/beam].
+        """
         if not peeled.any():
             return False
-        # Those of many sources are independent. A Gaussian's square has half its integral.
-        peaks = np.sqrt(2 * np.sum(self.restore(np.abs(peeled)) ** 2) / self.beam_area)
-        return self.is_hidden(rest) or bool(self.far * peaks > sigma)
+        shown = self.restore(np.abs(peeled))
+        highest = shown.max()
+        # Those of many sources add up as noise does. A Gaussian's square has half its integral.
+        many = np.sqrt(2 * np.sum(shown**2) / self.beam_area)
+        sidelobes = max(self.far * highest, _PEAK * self.ripple * many)
+        return self._is_hidden(rest) or bool(sidelobes > sigma)
 
     @cached_property
     def far(self) -> float:
         """The highest sidelobe near the PSF's edge, of which there are more beyond."""
+        return float(self._outer.abs().max())
+
+    @cached_property
+    def ripple(self) -> float:
+        """The rms of the sidelobes there."""
+        return float(self._outer.square().mean().sqrt())
+
+    @property
+    def _outer(self) -> torch.Tensor:
+        """The outer part of the PSF's image, shape (n,)."""
         ny, nx = self.psf.shape
-        outer = self.psf.abs().clone()
-        outer[ny // 8 : -ny // 8, nx // 8 : -nx // 8] = 0
-        return float(outer.max())
+        outer = torch.ones(ny, nx, dtype=torch.bool)
+        outer[ny // 8 : -ny // 8, nx // 8 : -nx // 8] = False
+        return self.psf[outer]
 
     def condition(self, model: np.ndarray, rest: np.ndarray, sigma: float):
         """What the network sees, and the part of the model held back from it [Jy/pixel]."""

@@ -10,8 +10,9 @@ import torch
 
 from casa_ddpm import DirtyImage, checkpoint, reconstruct, simulator, sky
 from casa_ddpm.arrays import load
+from casa_ddpm.canvas import Canvas
 from casa_ddpm.fields import as_dirty
-from casa_ddpm.passes import _leftover
+from casa_ddpm.passes import _leftover, _Pass, _peel, _swept
 from casa_ddpm.posterior import Sampling
 from casa_ddpm.reconstruction import Options, reconstruct_cube
 from casa_ddpm.scene import Scene
@@ -171,6 +172,70 @@ def test_mask_is_asked_again(points):
     assert found.model.sum() == pytest.approx(172 * NOISE, rel=0.2)
 
 
+def settled(run, cycle):
+    """What a part of a pass returns, and the models that it asked to be subtracted."""
+    asked, residual = [], None
+    while True:
+        try:
+            asked.append(run.send(residual))
+        except StopIteration as end:
+            return end.value, asked
+        residual = cycle(asked[-1])
+
+
+def scene_of(dirty):
+    _, settings = checkpoint.load("default")
+    return Scene(dirty, settings, 8)
+
+
+def test_sweeps_go_on_while_less_is_left(points, monkeypatch):
+    """As long as the visibilities tell that it is not noise; what a sweep spoils is taken back."""
+    _, dirty, cycle, found = points
+    told = []
+
+    def sweep(self, skies, shown, sigma, minflux, seed, drawn, turn):
+        told.append(drawn)
+        return skies + (1, 0.4, 0.2, -2)[turn] * better
+
+    monkeypatch.setattr(Canvas, "sweep", sweep)
+
+    def run(thermal):
+        scene = scene_of(replace(dirty, thermal=thermal))
+        nothing = np.zeros_like(dirty.data)
+        start = _Pass(nothing, dirty.data, torch.zeros(1, *scene.frame.canonical))
+        options, log = Options(sampling=FAST), []
+        end, asked = settled(_swept(scene, options, start, NOISE, (0, 0, 0), log.append), cycle)
+        return end, asked, log, start
+
+    canvas = scene_of(dirty).canvas
+    better = 0.5 * canvas._drawn(torch.from_numpy(found.model))[None]
+    for thermal, turns in ((None, 1), (50 * NOISE, 1), (0.5 * NOISE, 4)):
+        told.clear()
+        end, asked, log, start = run(thermal)
+        assert len(told) == turns and all(drawn is start.skies for drawn in told)
+        # The fourth is worse than the third, to which it returns.
+        assert len(asked) == turns + (turns == 4) and len(log) == min(turns, 3)
+        assert asked[-1] is end.model
+        np.testing.assert_array_equal(end.residual, cycle(end.model))
+    assert torch.allclose(end.skies, 1.6 * better)
+
+
+def test_peel_ends_where_it_brings_nothing(points):
+    """What no model explains, as errors of a calibration, is as high after it as before."""
+    _, dirty, _, _ = points
+    scene = scene_of(dirty)
+    nothing = np.zeros_like(dirty.data)
+    for growth, cycles in ((0.99, 1), (1.02, 2)):
+        left = iter([dirty.data * growth, dirty.data])
+        end, asked = settled(_peel(scene, nothing, dirty.data), lambda _, left=left: next(left))
+        assert len(asked) == cycles
+        model, residual, peeled, _, _ = end
+        assert peeled.any()
+        # If it is worse than before, that is taken back.
+        assert model.any() == (growth < 1) and asked[-1] is model
+        np.testing.assert_array_equal(residual, dirty.data * min(growth, 1))
+
+
 def test_start_is_part_of_the_model(points):
     """Going on from a model gives the whole sky, not the rest of it."""
     _, dirty, cycle, found = points
@@ -178,7 +243,8 @@ def test_start_is_part_of_the_model(points):
     rest = DirtyImage(dirty.data - explained.numpy(), dirty.psf, dirty.beam, dirty.cell)
     once = Options(sampling=FAST, nmajor=1)
     again, fresh = reconstruct(rest, once, start=found.model), reconstruct(dirty, once)
-    assert again.model.sum() == pytest.approx(fresh.model.sum(), rel=0.05)
+    # The PSF's image ends with the dirty image's, which leaves either 8 per cent uncertain.
+    assert again.model.sum() == pytest.approx(fresh.model.sum(), rel=0.15)
     # What is left is no more than before; far sidelobes, beyond the PSF's edge, may go as well.
     assert 0.8 * rest.data.std() < again.residual.std() < 1.05 * rest.data.std()
 
