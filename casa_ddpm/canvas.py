@@ -159,7 +159,6 @@ class Canvas:
         sigma: float,
         minflux: float,
         seed,
-        drawn: torch.Tensor,
         turn: int = 0,
     ) -> torch.Tensor:
         """Realisations whose sources are drawn from the data: which, how bright and where.
@@ -176,8 +175,6 @@ class Canvas:
             Least flux at which a realisation holds a source [noise].
         seed : tuple of int
             Of the run, the plane and the cycle.
-        drawn : Tensor, shape (n, *canonical)
-            The realisations as the network drew them, which have not been swept.
         turn : int
             Which sweep it is of that cycle.
         """
@@ -188,9 +185,9 @@ class Canvas:
         # What touches has settled together in the first sweep.
         rounds = min(ROUNDS) if turn else sweep.rounds
         parts, swept = range(first, first + rounds), torch.empty_like(skies)
-        for k, (sky, network) in enumerate(zip(skies.numpy(), drawn.numpy(), strict=True)):
+        for k, sky in enumerate(skies.numpy()):
             white = np.stack([noise_field(seed, k, sky.shape, part)[0].numpy() for part in parts])
-            swept[k] = torch.from_numpy(sweep.redraw(sky, white, network))
+            swept[k] = torch.from_numpy(sweep.redraw(sky, white))
         return swept
 
     def unexplained(self, skies: torch.Tensor, shown: torch.Tensor) -> float:

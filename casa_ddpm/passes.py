@@ -26,7 +26,7 @@ from casa_ddpm.posterior import Posterior
 from casa_ddpm.psf import ellipse
 from casa_ddpm.scene import Scene
 
-#: Residual peak from which it is structure and not noise, whatever the field [noise].
+#: Least residual peak from which it is structure and not noise, in a small field [noise].
 _LEAST = 3.5
 #: Most major cycles for what a pass leaves above the noise.
 _ROUNDS = 4
@@ -222,9 +222,7 @@ def _swept(
     # Where the visibilities do not tell the noise, nothing tells sidelobes from it.
     enough = _QUIET * (scene.dirty.thermal or np.inf)
     for turn in range(_SWEEPS):
-        skies = scene.canvas.sweep(
-            found.skies, shown, sigma, options.minflux, seed, told.skies, turn
-        )
+        skies = scene.canvas.sweep(found.skies, shown, sigma, options.minflux, seed, turn)
         data = found.residual + scene.observe(found.model)
         model = scene.fit(scene.aggregate(scene.native(skies), options.aggregate), data, sigma)
         residual = yield model
@@ -285,7 +283,7 @@ def _leftover(scene: Scene, model: np.ndarray, residual: np.ndarray):
     for _ in range(_ROUNDS):
         if _is_noise(_state(model, residual, scene), scene):
             break
-        peeled = scene.peel(residual, depth=_LEAST)[0] * scene.allowed
+        peeled = scene.peel(residual, depth=max(_LEAST, _highest(scene)))[0] * scene.allowed
         if not peeled.any():
             break
         before = residual[scene.valid].std()
@@ -310,10 +308,14 @@ def _state(model: np.ndarray, residual: np.ndarray, scene: Scene) -> dict[str, f
     }
 
 
+def _highest(scene: Scene) -> float:
+    """About the highest peak of noise alone, one of n independent Gaussian ones [noise]."""
+    return np.sqrt(2 * np.log(max(2.0, scene.valid.sum() / scene.beam_area)))
+
+
 def _is_noise(state: dict, scene: Scene) -> bool:
     """Whether a residual looks like noise alone."""
-    # The highest of n independent Gaussian peaks is about sqrt(2 ln n); one more for its scatter.
-    alone = np.sqrt(2 * np.log(max(2.0, scene.valid.sum() / scene.beam_area))) + 1
+    alone = _highest(scene) + 1  # for its scatter
     return state["peak"] < alone * state["left"] and state["rms"] < 1.1 * state["left"]
 
 

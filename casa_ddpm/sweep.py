@@ -127,9 +127,7 @@ class Sweep:
             np.rint(ndimage.center_of_mass(labels > 0, labels, numbers)).astype(int)
         )
 
-    def redraw(
-        self, sky: np.ndarray, white: np.ndarray, network: np.ndarray | None = None
-    ) -> np.ndarray:
+    def redraw(self, sky: np.ndarray, white: np.ndarray) -> np.ndarray:
         """A realisation whose sources are drawn from the data: which, how bright and where.
 
         Parameters
@@ -139,14 +137,12 @@ class Sweep:
         white : ndarray of float32, shape (rounds, ny, nx)
             White noise. What it is where a source is makes the source's random
             numbers, so that they do not depend on what else there is.
-        network : ndarray, shape (ny, nx), optional
-            What the network drew, where `sky` has been swept already [flux/pixel].
 
         Returns
         -------
         ndarray, shape (ny, nx)
         """
-        state = self._state(sky, sky if network is None else network)
+        state = self._state(sky)
         for turn, noise in enumerate(white):
             if turn:  # for the far sidelobes of what has changed
                 self._catch_up(state)
@@ -160,7 +156,7 @@ class Sweep:
 
     def chances(self, sky: np.ndarray) -> np.ndarray:
         """Probability of a source in each region, given all others of a realisation, (K,)."""
-        state = self._state(sky, sky)
+        state = self._state(sky)
         found = np.array([float(k in state.held) for k in range(len(state.light))])
         for k, stamp in enumerate(state.light):
             if self._is_doubtful(state, k):
@@ -168,33 +164,29 @@ class Sweep:
                 found[k] = special.expit(presence.total(self._odds(state, k, empty)))
         return found
 
-    def _state(self, sky: np.ndarray, network: np.ndarray) -> _State:
-        """Of a realisation before it is swept, and of the network's."""
-        light, told = self._lights(sky), self._lights(network)
+    def _state(self, sky: np.ndarray) -> _State:
+        """Of a realisation before it is swept."""
+        light = [sky[box] * mask for box, mask in zip(self.boxes, self.masks, strict=True)]
+        # What is on the other sites belongs to regions.
+        for stamp in light[self.regions :]:
+            stamp[:] = 0
         held = {k for k, stamp in enumerate(light) if stamp.sum() > self.least}
-        drawn = {
-            k: told[k] if told[k].sum() > self.least else None
-            for k in held
-            if self.gaussians.resemble(light[k])
-        }
+        network = {k: light[k] for k in held if self.gaussians.resemble(light[k])}
         census = self.census(self.likelihood.noise, self.least)
         state = _State(
-            sky.astype(float, copy=True), self._gradient(sky), light, held, drawn, census
+            sky.astype(float, copy=True), self._gradient(sky), light, held, network, census
         )
-        for k in drawn:
+        for k in network:
             self._count(state, k)
         return state
 
-    def _lights(self, sky: np.ndarray) -> list[np.ndarray]:
-        """What a sky has in each region; what it has on the sites belongs to regions."""
-        light = [sky[box] * mask for box, mask in zip(self.boxes, self.masks, strict=True)]
-        return light[: self.regions] + [np.zeros_like(stamp) for stamp in light[self.regions :]]
-
     def _count(self, state: _State, k: int) -> None:
-        """Take down the source of region k as the realisation has it."""
+        """Take down the source of region k as the network drew it."""
         stamp, gradient = state.light[k], state.gradient[self.boxes[k]]
         flux, centre, shape = self.gaussians.measured(stamp)
-        fit = self._fit(state, k, self.coupling.without(stamp, gradient))
+        fit = shapes.Fit(
+            self.gaussians, state.census.others(k), self.coupling.without(stamp, gradient)
+        )
         try:
             favour = shapes.favour(shape, centre, fit)
         except FloatingPointError:
@@ -280,8 +272,10 @@ class Sweep:
     ) -> np.ndarray:
         """A source drawn as a Gaussian, or as the network drew it if the data prefer that."""
         empty = self.coupling.without(stamp, gradient)
-        fit, drawn = self._fit(state, k, empty), state.network[k]
-        known = fit.population
+        known, drawn = state.census.others(k), state.network[k]
+        # What no network has seen is looked for among compact sources alone.
+        widest = presence.SIZES[-1] if drawn is None else population.MAJOR[1]
+        fit = shapes.Fit(self.gaussians, known, empty, widest)
         _, centre, shape = self.gaussians.measured(stamp)
         rather: np.ndarray | None = None
         try:
@@ -298,12 +292,6 @@ class Sweep:
             return self._moved(rather, empty - self.coupling.seen(rather), known, random)
         (image,) = self.gaussians.images(source.shape, source.centre, stamp.shape)
         return source.flux * image
-
-    def _fit(self, state: _State, k: int, empty: np.ndarray) -> shapes.Fit:
-        """Of Gaussians in region k to the gradient that is left without its source."""
-        # What no network has seen is looked for among compact sources alone.
-        widest = presence.SIZES[-1] if state.network[k] is None else population.MAJOR[1]
-        return shapes.Fit(self.gaussians, state.census.others(k), empty, widest)
 
     def _is_odd(self, light: np.ndarray, source: shapes.Source, fit: shapes.Fit, random) -> bool:
         """Whether the data would rather have other light of a source than a Gaussian."""

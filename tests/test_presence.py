@@ -133,23 +133,6 @@ def test_missed_sources_are_found(likelihood):
             assert np.mean([found.sum() for found in skies]) == pytest.approx(flux, abs=1.5)
 
 
-def test_what_no_network_has_drawn_stays_compact(likelihood):
-    """Also in a second sweep, which finds it in the realisation."""
-    gaussians = Gaussians(likelihood, BEAM, KERNEL)
-    narrow, wide = (
-        200 * gaussians.images(Shape(fwhm**2, 0.0, 0.0), PLACE, (NPIX, NPIX))[0]
-        for fwhm in (1.0, 2.5)
-    )
-    sweep = swept(likelihood, disc(7), seen(likelihood, wide))
-
-    def major(network):
-        skies = [sweep.redraw(narrow, noise, network) for noise in white(5)]
-        return np.max([gaussians.measured(sky)[2].major for sky in skies])
-
-    assert major(np.zeros((NPIX, NPIX))) < SIZES[-1] + 0.1
-    assert major(narrow) > 2.2
-
-
 def test_sources_that_are_none_are_taken_away(likelihood):
     data = seen(likelihood, point(0.0), seed=4)
     sweep = swept(likelihood, disc(4), data, area=10_000.0)
