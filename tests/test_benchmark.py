@@ -12,6 +12,7 @@ from astropy.table import Table
 from casa_ddpm import benchmark, checkpoint, measures
 from casa_ddpm.benchmark import command, metrics, recorded, report, rivals
 from casa_ddpm.benchmark.protocols import PROTOCOLS
+from casa_ddpm.benchmark.resampling import ROBUST
 
 SMALL = "--route image --npix 64 --nsamples 2 --nmajor 1 --device cpu"
 
@@ -181,6 +182,7 @@ def kept(**values):
 def test_worsened_by_hand():
     """Less completeness, more scatter, or a ratio that is farther from 1; beyond 0.2."""
     old = kept(completeness_90=0.8, flux_scatter=1.0, flux_ratio=1.05)
+    old["independent"]["flux_scatter"]["n"] = 1000
 
     def worse(**values):
         return list(recorded.worsened(figures(**values), old))
@@ -191,6 +193,17 @@ def test_worsened_by_hand():
         "independent completeness_90: 0.59, recorded 0.8"
     ]
     assert len(worse(completeness_90=0.9, flux_scatter=1.21, flux_ratio=0.74)) == 2
+
+
+def test_a_scatter_of_few_is_known_roughly():
+    """Of 18 coordinates by 1.16 / sqrt(18) = 0.27 of itself, whatever the interval says."""
+    old = kept(position_scatter=1.0)
+    assert list(recorded.worsened(figures(position_scatter=1.54), old)) == []
+    assert len(list(recorded.worsened(figures(position_scatter=1.56), old))) == 1
+    # And by simulation, of errors that are Gaussian.
+    errors = np.random.default_rng(4).standard_normal((4000, 100))
+    scatters = ROBUST * np.median(np.abs(errors), axis=1)
+    assert scatters.std() == pytest.approx(recorded.ROUGH / 10, rel=0.05)
 
 
 def test_what_is_not_known_is_not_worse():
