@@ -100,10 +100,10 @@ def choose_precision(precision: str, device: torch.device) -> torch.dtype:
 
 
 def _bf16_on_cpu() -> bool:
-    """Whether this processor multiplies bfloat16 matrices."""
+    """Whether this processor has units for bfloat16 matrices; others are slower with them."""
     try:
-        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    except (AttributeError, RuntimeError):  # a torch without mkldnn
+        return bool(torch.cpu._is_amx_tile_supported())
+    except (AttributeError, RuntimeError):  # a torch that does not know
         return False
 
 
@@ -173,6 +173,9 @@ class Posterior:
         self.device = choose_device(sampling.device)
         self.dtype = choose_precision(sampling.precision, self.device)
         self.denoiser = denoiser.to(self.device)
+        if self.device.type == "cpu":
+            # Its convolutions take pixels with their channels side by side, as they come.
+            self.denoiser.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.condition = condition.to(self.device)[None]
         self.shape = torch.tensor([list(shape)], dtype=torch.float32, device=self.device)
 

@@ -183,7 +183,12 @@ def test_device_and_precision():
     assert choose_device("auto").type in ("cpu", "cuda", "mps")
     assert choose_precision("fp32", cpu) == torch.float32
     assert choose_precision("bf16", cpu) == torch.bfloat16
-    assert choose_precision("auto", cpu) in (torch.float32, torch.bfloat16)
+
+
+@pytest.mark.parametrize(("units", "chosen"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_precision_is_what_the_processor_has_units_for(monkeypatch, units, chosen):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: units)
+    assert choose_precision("auto", choose_device("cpu")) == chosen
 
 
 def test_passes_of_a_run_have_noise_of_their_own():
