@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from casa_ddpm import device
 from casa_ddpm.checkpoint import Settings
 from casa_ddpm.diffusion import BLIND, Denoiser
 from casa_ddpm.samplers import SAMPLERS, schedule
@@ -63,48 +62,6 @@ class Sampling:
 
 #: Which of the first realisation's noise fields the posterior mean is drawn with.
 _BLIND_NOISE = 2**30
-#: Memory that is assumed where the system does not tell [byte].
-_SOME_MEMORY = 4e9
-
-
-def choose_device(device: str) -> torch.device:
-    """The torch device of a name.
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown or no such device is there.
-    """
-    if device == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-        torch.empty(1, device=chosen)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"device {device!r} is not available: {reason}") from None
-    return chosen
-
-
-def choose_precision(precision: str, device: torch.device) -> torch.dtype:
-    """bfloat16 where the hardware multiplies it fast, else float32."""
-    if precision == "auto":
-        fast = {
-            "cuda": lambda: torch.cuda.is_bf16_supported(),
-            "cpu": _bf16_on_cpu,
-        }.get(device.type, lambda: False)
-        return torch.bfloat16 if fast() else torch.float32
-    return torch.bfloat16 if precision == "bf16" else torch.float32
-
-
-def _bf16_on_cpu() -> bool:
-    """Whether this processor has units for bfloat16 matrices; others are slower with them."""
-    try:
-        return bool(torch.cpu._is_amx_tile_supported())
-    except (AttributeError, RuntimeError):  # a torch that does not know
-        return False
 
 
 def noise_field(
@@ -170,12 +127,9 @@ class Posterior:
     ) -> None:
         self.settings, self.sampling = settings, sampling
         self.seed = sampling.seed if seed is None else seed
-        self.device = choose_device(sampling.device)
-        self.dtype = choose_precision(sampling.precision, self.device)
-        self.denoiser = denoiser.to(self.device)
-        if self.device.type == "cpu":
-            # Its convolutions take pixels with their channels side by side, as they come.
-            self.denoiser.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.device = device.choose_device(sampling.device)
+        self.dtype = device.choose_precision(sampling.precision, self.device)
+        self.denoiser = device.settle(denoiser, self.device)
         self.condition = condition.to(self.device)[None]
         self.shape = torch.tensor([list(shape)], dtype=torch.float32, device=self.device)
 
@@ -184,7 +138,7 @@ class Posterior:
         """Expected clean skies of states x, shape (batch, 1, ny, nx), tile by tile."""
         # A CPU gains nothing from a batch, and alone each state gives the same bits in any.
         together = 1 if self.device.type == "cpu" else len(x)
-        with self._arithmetic():
+        with device.arithmetic(self.device, self.dtype):
             return torch.cat([self._tiled(part, sigma) for part in x.split(together)])
 
     def _tiled(self, x: torch.Tensor, sigma: float) -> torch.Tensor:
@@ -197,16 +151,6 @@ class Posterior:
                 part = self.denoiser(x[..., outer_y, outer_x], level, condition, shape)
                 clean[..., core_y, core_x] = part[..., in_y, in_x]
         return clean
-
-    @contextmanager
-    def _arithmetic(self) -> Iterator[None]:
-        """bfloat16 products, or float32 ones that a GPU does not shorten to TF32."""
-        if self.dtype == torch.bfloat16:
-            with torch.autocast(self.device.type, torch.bfloat16):
-                yield
-            return
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            yield
 
     def mean(self) -> torch.Tensor:
         """Posterior mean of the normalised sky in one evaluation, shape (1, 1, ny, nx)."""
@@ -223,7 +167,7 @@ class Posterior:
         side = int(1.5 * self.sampling.tile) + 2 * self.denoiser.reach
         pixels = min(self.condition.shape[-2] * self.condition.shape[-1], side**2)
         each = pixels * self.settings.widths[0] * 12
-        fits = max(1, int(_free_memory(self.device) / 4 / each))
+        fits = max(1, int(device.free_memory(self.device) / 4 / each))
         return min(fits, 4 if self.device.type == "cpu" else 64)
 
     def draw(self, progress: Callable[[int], None] = lambda done: None) -> torch.Tensor:
@@ -267,13 +211,3 @@ class Posterior:
         start = mean + settings.temperature * sigmas[0] * noise()
         *_, last = SAMPLERS[sampling.sampler](self.denoise, start, sigmas, noise)
         return settings.normalisation.inverse(last[:, 0]).cpu()
-
-
-def _free_memory(device: torch.device) -> float:
-    """Bytes free on a device."""
-    if device.type == "cuda":
-        return float(torch.cuda.mem_get_info(device)[0])
-    try:
-        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES"))
-    except (ValueError, OSError):  # macOS
-        return _SOME_MEMORY

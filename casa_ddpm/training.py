@@ -23,6 +23,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from casa_ddpm import checkpoint, laws
+from casa_ddpm.device import arithmetic, choose_precision, settle
 from casa_ddpm.diffusion import Denoiser, loss
 from casa_ddpm.pool import Examples, Plan, Pool, draw, progress
 
@@ -35,8 +36,9 @@ class Trainer:
     def __init__(self, settings: checkpoint.Settings, plan: Plan, device: str) -> None:
         torch.manual_seed(plan.seed)
         self.settings, self.plan, self.device = settings, plan, torch.device(device)
-        self.denoiser = settings.build().to(self.device)
-        self.average = settings.build().to(self.device).requires_grad_(False)
+        self.dtype = choose_precision("auto", self.device)
+        self.denoiser = settle(settings.build(), self.device)
+        self.average = settle(settings.build(), self.device).requires_grad_(False)
         self.average.load_state_dict(self.denoiser.state_dict())
         self.optimiser = torch.optim.Adam(self.denoiser.parameters(), plan.rate, betas=(0.9, 0.99))
         self.step = 0
@@ -48,7 +50,7 @@ class Trainer:
         normal = torch.randn(target.shape, generator=generator, device=self.device)
         n = len(target)
         uniform = (torch.arange(n, device=self.device) + random.random()) / n
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with arithmetic(self.device, self.dtype):
             return loss(denoiser, target, examples.condition, examples.shape, normal, uniform)
 
     def train(self, examples: Examples) -> float:

@@ -10,8 +10,8 @@ import torch
 from astropy.table import QTable
 
 from casa_ddpm.checkpoint import Settings
+from casa_ddpm.device import choose_device, choose_precision
 from casa_ddpm.dirty import DirtyImage
-from casa_ddpm.posterior import choose_device, choose_precision
 from casa_ddpm.reconstruction import Options, Reconstruction
 
 #: tclean's stop codes and words for why the cycles ended; of channels that end otherwise, the last.

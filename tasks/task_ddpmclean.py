@@ -13,8 +13,9 @@ from astropy import units as u
 from tqdm import tqdm
 
 from casa_ddpm.checkpoint import Settings
+from casa_ddpm.device import choose_device
 from casa_ddpm.dirty import DirtyImage
-from casa_ddpm.posterior import Sampling, choose_device
+from casa_ddpm.posterior import Sampling
 from casa_ddpm.reconstruction import Options, Reconstruction, load_network, reconstruct_cube
 
 from . import effect, products, summary

@@ -1,7 +1,6 @@
 """All figures of a made-up benchmark, whose methods differ by known factors."""
 
 import json
-import time
 
 import numpy as np
 import pytest
@@ -158,12 +157,3 @@ def test_infinite_figures_have_no_difference():
         for name in ("flux_ratio", "threshold_90", "f1"):
             difference = metrics._difference(name, pair, one, other)
             assert difference["value"] is None and difference["better"] is None
-
-
-def test_fast():
-    truth, found, images = benchmark(170, methods=tuple("abcdefgh"))
-    assert len(found) > 10_000
-    start = time.perf_counter()
-    metrics.figures(truth, found, images)
-    # Half a second a method; the limit leaves room for a busy machine.
-    assert time.perf_counter() - start < 30

@@ -9,8 +9,6 @@ from casa_ddpm.diffusion import BLIND
 from casa_ddpm.posterior import (
     Posterior,
     Sampling,
-    choose_device,
-    choose_precision,
     noise_field,
     tiles,
 )
@@ -171,26 +169,6 @@ def test_refused(values, text):
         Sampling(**values)
 
 
-@pytest.mark.parametrize("name", ["abacus", "cuda:77", "", "cpu:x"])
-def test_devices_that_are_not_there(name):
-    with pytest.raises(ValueError, match=f"device '{name}' is not available"):
-        choose_device(name)
-
-
-def test_device_and_precision():
-    cpu = choose_device("cpu")
-    assert cpu.type == "cpu"
-    assert choose_device("auto").type in ("cpu", "cuda", "mps")
-    assert choose_precision("fp32", cpu) == torch.float32
-    assert choose_precision("bf16", cpu) == torch.bfloat16
-
-
-@pytest.mark.parametrize(("units", "chosen"), [(True, torch.bfloat16), (False, torch.float32)])
-def test_precision_is_what_the_processor_has_units_for(monkeypatch, units, chosen):
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: units)
-    assert choose_precision("auto", choose_device("cpu")) == chosen
-
-
 def test_passes_of_a_run_have_noise_of_their_own():
     one, other = (noise_field((3, cycle), 0, (8, 8)) for cycle in (0, 1))
     assert not torch.equal(one, other)
@@ -203,5 +181,5 @@ def test_systems_that_do_not_tell_their_memory(network, monkeypatch):
     def refuse(name):
         raise ValueError("unrecognized configuration name")
 
-    monkeypatch.setattr("casa_ddpm.posterior.os.sysconf", refuse)
+    monkeypatch.setattr("casa_ddpm.device.os.sysconf", refuse)
     assert posterior(network).batchsize() >= 1

@@ -15,6 +15,7 @@ from casa_ddpm import aggregation, checkpoint, published
 from casa_ddpm.benchmark import image_metrics
 from casa_ddpm.benchmark.image_metrics import SCALE
 from casa_ddpm.benchmark.published.localisation import Sources, aperture_flux, locate, majority
+from casa_ddpm.device import arithmetic
 from casa_ddpm.pointing import ARCSEC, BLOCK, CELL, NOISE, NPIX, WINDOW, block_mean
 from casa_ddpm.posterior import Posterior, Sampling
 from casa_ddpm.uv import dirty
@@ -122,7 +123,7 @@ class _Together(Posterior):
     @torch.inference_mode()
     def denoise(self, x: torch.Tensor, sigma: float) -> torch.Tensor:
         """Expected clean skies of states x, shape (batch, 1, ny, nx)."""
-        with self._arithmetic():
+        with arithmetic(self.device, self.dtype):
             return self._tiled(x, sigma)
 
 

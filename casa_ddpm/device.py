@@ -1,0 +1,92 @@
+"""Where a network runs, and with which arithmetic."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+
+#: Memory that is assumed where the system does not tell [byte].
+_SOME_MEMORY = 4e9
+
+Model = TypeVar("Model", bound=torch.nn.Module)
+
+
+def choose_device(device: str) -> torch.device:
+    """The torch device of a name.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown or no such device is there.
+    """
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.empty(1, device=chosen)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"device {device!r} is not available: {reason}") from None
+    return chosen
+
+
+def choose_precision(precision: str, device: torch.device) -> torch.dtype:
+    """bfloat16 where the hardware multiplies it fast, else float32."""
+    if precision == "auto":
+        fast = {
+            "cuda": lambda: torch.cuda.is_bf16_supported(),
+            "cpu": _bf16_on_cpu,
+        }.get(device.type, lambda: False)
+        return torch.bfloat16 if fast() else torch.float32
+    return torch.bfloat16 if precision == "bf16" else torch.float32
+
+
+def _bf16_on_cpu() -> bool:
+    """Whether this processor has units for bfloat16 matrices; others are slower with them."""
+    try:
+        return bool(torch.cpu._is_amx_tile_supported())
+    except (AttributeError, RuntimeError):  # a torch that does not know
+        return False
+
+
+def settle(model: Model, device: torch.device) -> Model:
+    """A network on a device, its weights in the order in which that multiplies them fastest.
+
+    Parameters
+    ----------
+    model : Module
+        Is moved there itself.
+    device : torch.device
+    """
+    model = model.to(device)
+    if device.type == "cpu":
+        # Its convolutions want the channels of a pixel side by side.
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model
+
+
+@contextmanager
+def arithmetic(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
+    """bfloat16 products, or float32 ones that a GPU does not shorten to TF32."""
+    if dtype == torch.bfloat16:
+        with torch.autocast(device.type, torch.bfloat16):
+            yield
+        return
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        yield
+
+
+def free_memory(device: torch.device) -> float:
+    """Bytes free on a device."""
+    if device.type == "cuda":
+        return float(torch.cuda.mem_get_info(device)[0])
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES"))
+    except (ValueError, OSError):  # macOS
+        return _SOME_MEMORY

@@ -1,0 +1,39 @@
+"""Where a network runs: what is there, what is fastest, and the same numbers everywhere."""
+
+import pytest
+import torch
+
+from casa_ddpm.device import choose_device, choose_precision, settle
+
+
+@pytest.mark.parametrize("name", ["abacus", "cuda:77", "", "cpu:x"])
+def test_devices_that_are_not_there(name):
+    with pytest.raises(ValueError, match=f"device '{name}' is not available"):
+        choose_device(name)
+
+
+def test_device_and_precision():
+    cpu = choose_device("cpu")
+    assert cpu.type == "cpu"
+    assert choose_device("auto").type in ("cpu", "cuda", "mps")
+    assert choose_precision("fp32", cpu) == torch.float32
+    assert choose_precision("bf16", cpu) == torch.bfloat16
+
+
+@pytest.mark.parametrize(("units", "chosen"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_precision_is_what_the_processor_has_units_for(monkeypatch, units, chosen):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: units)
+    assert choose_precision("auto", choose_device("cpu")) == chosen
+
+
+def test_settled_weights_are_the_same_in_another_order():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.Conv2d(8, 4, 1))
+    image = torch.randn(2, 3, 20, 16)
+    expected = model(image)
+    before = [p.clone() for p in model.parameters()]
+    settled = settle(model, torch.device("cpu"))
+    assert settled is model
+    assert settled[0].weight.is_contiguous(memory_format=torch.channels_last)
+    assert all(torch.equal(p, q) for p, q in zip(before, settled.parameters(), strict=True))
+    torch.testing.assert_close(settled(image), expected)
