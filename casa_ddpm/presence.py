@@ -23,6 +23,8 @@ from casa_ddpm.population import Population, count_densities, count_shares, size
 
 #: FWHM of the sources that are looked for [beam].
 SIZES = (0.0, 0.5, 1.0, 1.5)
+#: Widest source that the last of them stands for [beam].
+WIDEST = 1.25 * SIZES[-1]
 #: Residual peak from which on it may be a source that no realisation holds [noise].
 LEAST_PEAK = 3.0
 #: Radius within which a source belongs to its peak [beam].
@@ -172,7 +174,7 @@ def _log_evidence(flux: np.ndarray, densities: np.ndarray, width: float) -> np.n
 def size_shares(population: Population) -> np.ndarray:
     """Prior shares of SIZES among the sources that are looked for."""
     sizes = np.array(SIZES)
-    edges = np.concatenate([[0], (sizes[1:-1] + sizes[2:]) / 2, [SIZES[-1] * 1.25]])
+    edges = np.concatenate([[0], (sizes[1:-1] + sizes[2:]) / 2, [WIDEST]])
     extended = np.array([_mass(a, b) for a, b in zip(edges, edges[1:], strict=False)])
     found = np.append(1 - population.extended, population.extended * extended)
     return found / found.sum()

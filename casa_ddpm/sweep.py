@@ -40,8 +40,6 @@ _LATE = 0.2
 _RIM = 4
 #: Prior probability that what looks like a Gaussian is one.
 GAUSSIAN = 0.95
-#: Largest region in which there may be no source after all [beam^2].
-_DOUBTFUL = 12.0
 
 
 @dataclass
@@ -233,10 +231,13 @@ class Sweep:
         return stamp
 
     def _is_doubtful(self, state: _State, k: int) -> bool:
-        """Whether it is to be drawn if there is a source."""
-        if not self.area or self.masks[k].sum() > _DOUBTFUL * self.gaussians.beam**2:
+        """Whether it is to be drawn if there is a source: where a compact one is, or none."""
+        if not self.area or k not in state.held:
+            return bool(self.area)
+        if k not in state.network:
             return False
-        return k in state.network or k not in state.held
+        _, _, shape = self.gaussians.measured(state.light[k])
+        return bool(shape.major < presence.WIDEST)
 
     def _odds(self, state: _State, k: int, empty: np.ndarray) -> np.ndarray:
         """See `Presence.log_odds`; how many sources there are is known from the others."""

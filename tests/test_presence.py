@@ -153,13 +153,25 @@ def test_draws_are_as_frequent_as_the_chances_say(likelihood):
 
 
 def test_structure_is_never_in_doubt(likelihood):
-    """A region of many beams is there if the realisation says so."""
+    """What is no compact source is there if the realisation says so."""
     y, x = np.mgrid[:NPIX, :NPIX]
     ring = np.exp(-((np.hypot(y - 24, x - 24) - 12) ** 2) / 4)
     data = seen(likelihood, np.zeros((NPIX, NPIX)), seed=1)
     sweep = swept(likelihood, (ring > 1e-3).astype(int), data)
     assert sweep.chances(ring).tolist() == [1.0]
-    assert sweep.chances(np.zeros((NPIX, NPIX))).tolist() == [0.0]
+    wide = 60 * np.exp(-(np.hypot(y - 24, x - 24) ** 2) * 4 * np.log(2) / (3 * BEAM) ** 2)
+    assert sweep.gaussians.resemble(wide) and sweep.chances(wide).tolist() == [1.0]
+
+
+def test_sources_are_in_doubt_however_large_their_region(likelihood):
+    """Regions are as large as the realisations' faintest light is scattered."""
+    for flux, low, high in ((7.0, 0.99, 1.0), (0.0, 0.0, 0.5)):
+        data = seen(likelihood, point(flux), seed=2)
+        sweep = swept(likelihood, disc(15), data, area=10_000.0)
+        for sky in (np.zeros((NPIX, NPIX)), point(7.0)):
+            assert low <= sweep.chances(sky)[0] <= high
+        missed = [sweep.redraw(np.zeros((NPIX, NPIX)), noise).sum() < 1 for noise in white(10)]
+        assert np.mean(missed) == (0 if flux else pytest.approx(1, abs=0.3))
 
 
 def test_sites_are_where_the_residual_has_peaks(likelihood):
