@@ -65,8 +65,8 @@ def settle(model: Model, device: torch.device) -> Model:
     device : torch.device
     """
     model = model.to(device)
-    if device.type == "cpu":
-        # Its convolutions want the channels of a pixel side by side.
+    if device.type in ("cpu", "cuda"):
+        # Their convolutions want the channels of a pixel side by side.
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model
 

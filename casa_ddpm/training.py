@@ -91,16 +91,16 @@ class Trainer:
         }
 
     def save(self, folder: Path, validation: float | None) -> None:
-        """Write the state, and the averaged network as a checkpoint, into `folder`."""
+        """Write the averaged network as a checkpoint, and the state, into `folder`."""
+        history = self.settings.history | asdict(self.plan)
+        history |= {"step": self.step, "validation_loss": validation}
+        settings = replace(self.settings, history=history)
+        checkpoint.save(folder / "network.safetensors", self.average, settings)
         for name, tensors in self._states().items():
             named = {str(i): t.detach().cpu().contiguous() for i, t in enumerate(tensors)}
             save_file(named, folder / f"{name}.part", {"step": str(self.step)})
         for name in _STATE:
             (folder / f"{name}.part").replace(folder / f"{name}.safetensors")
-        history = self.settings.history | asdict(self.plan)
-        history |= {"step": self.step, "validation_loss": validation}
-        settings = replace(self.settings, history=history)
-        checkpoint.save(folder / "network.safetensors", self.average, settings)
 
     def start(self, network: str) -> None:
         """Begin with the weights of a trained network, shipped or from a path.
@@ -111,12 +111,18 @@ class Trainer:
             If there is no such network or it is built otherwise.
         """
         trained, settings = checkpoint.load(network)
-        for name in ("widths", "depth", "conditioning", "position", "memory"):
-            want, got = getattr(self.settings, name), getattr(settings, name)
-            if want != got:
-                raise ValueError(f"start {network!r} must have {name} {want}, got {got}")
+        self._same_build(settings, f"start {network!r}")
         for model in (self.denoiser, self.average):
             model.load_state_dict(trained.state_dict())
+        began = {"network": checkpoint.digest(network), **settings.history}
+        began.pop("calibration", None)
+        self.settings = replace(self.settings, history=self.settings.history | {"start": began})
+
+    def _same_build(self, settings: checkpoint.Settings, where: str) -> None:
+        for name in ("widths", "depth", "conditioning", "normalisation", "position", "memory"):
+            want, got = getattr(self.settings, name), getattr(settings, name)
+            if want != got:
+                raise ValueError(f"{where} must have {name} {want}, got {got}")
 
     def resume(self, folder: Path) -> None:
         """Take up the state in `folder`.
@@ -126,9 +132,11 @@ class Trainer:
         ValueError
             If the folder's files are missing, of different steps or of another network.
         """
-        paths = {name: folder / f"{name}.safetensors" for name in _STATE}
+        paths = {name: folder / f"{name}.safetensors" for name in (*_STATE, "network")}
         if missing := [p.name for p in paths.values() if not p.is_file()]:
             raise ValueError(f"resume folder {str(folder)!r} lacks {', '.join(missing)}")
+        trained, settings = checkpoint.load(paths.pop("network"))
+        self._same_build(settings, f"resume folder {str(folder)!r}")
         steps = set()
         for path in paths.values():
             with safe_open(path, "pt") as file:
@@ -136,21 +144,12 @@ class Trainer:
         if len(steps) > 1:
             raise ValueError(f"resume folder {str(folder)!r} mixes the steps {sorted(steps)}")
         stored = {name: load_file(path) for name, path in paths.items()}
-        if (folder / "network.safetensors").is_file():
-            trained = checkpoint.load(folder / "network.safetensors")[1].conditioning
-            if trained != self.settings.conditioning:
-                raise ValueError(
-                    f"conditioning must be that of the resume folder {str(folder)!r}, "
-                    f"{trained!r}, got {self.settings.conditioning!r}"
-                )
-        shapes = [tuple(p.shape) for p in self.denoiser.parameters()]
-        kept = [tuple(stored["weights"][str(i)].shape) for i in range(len(stored["weights"]))]
-        if shapes != kept:
-            raise ValueError(
-                f"resume folder {str(folder)!r} must hold a network of widths "
-                f"{self.settings.widths} and depth {self.settings.depth}, got another"
-            )
         self.step = steps.pop()
+        self.settings = replace(self.settings, history=settings.history)
+        for model in (self.denoiser, self.average):
+            # What a network was told before its training is no parameter.
+            for own, kept in zip(model.buffers(), trained.buffers(), strict=True):
+                own.copy_(kept)
         with torch.no_grad():
             for i, (now, mean) in enumerate(
                 zip(self.denoiser.parameters(), self.average.parameters(), strict=True)
@@ -232,12 +231,13 @@ def run(args: argparse.Namespace) -> int:
     law = laws.LAWS[args.law](args)
     plan = replace(plan, crop=min(plan.crop, law.npix))
     trainer = Trainer(law.settings, plan, device)
-    law.prepare(trainer.denoiser, plan.seed)
-    trainer.average.load_state_dict(trainer.denoiser.state_dict())
     if args.resume:
         trainer.resume(Path(args.resume))
     elif args.start:
         trainer.start(args.start)
+    else:
+        law.prepare(trainer.denoiser, plan.seed)
+        trainer.average.load_state_dict(trainer.denoiser.state_dict())
     context = get_context("spawn")
     executor = ProcessPoolExecutor(args.workers, context) if args.workers else None
     try:
@@ -250,7 +250,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _loop(trainer: Trainer, law: laws.Law, executor, out: Path, until: float) -> None:
     plan = trainer.plan
-    held_out = draw(range(plan.validation), law.held_out, plan.seed, "validation", trainer.device)
+    # On the CPU: losses on one device compare with those on another.
+    held_out = draw(range(plan.validation), law.held_out, plan.seed, "validation")
+    held_out = held_out.to(trainer.device)
     pool = Pool(plan, law.fields, trainer.step, trainer.device, executor)
     recent: list[float] = []
     validation = None

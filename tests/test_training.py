@@ -14,6 +14,7 @@ import torch
 
 from casa_ddpm import checkpoint, simulator, training
 from casa_ddpm.dirty import Beam
+from casa_ddpm.normalisation import Normalisation
 from casa_ddpm.psf import ellipse, gaussian
 from casa_ddpm.training import Examples, Plan, Pool, Trainer, draw, steps
 
@@ -196,8 +197,23 @@ def test_resume_from_mixed_steps(tmp_path):
 def test_resume_with_another_network(tmp_path):
     Trainer(SETTINGS, PLAN, "cpu").save(tmp_path, None)
     other = Trainer(replace(SETTINGS, widths=(8, 8)), PLAN, "cpu")
-    with pytest.raises(ValueError, match="resume folder"):
+    with pytest.raises(ValueError, match=r"resume folder '.*' must have widths \(8, 8\), got"):
         other.resume(tmp_path)
+    other = Trainer(replace(SETTINGS, normalisation=Normalisation(gamma=3.0)), PLAN, "cpu")
+    with pytest.raises(ValueError, match=r"resume folder '.*' must have normalisation .*3.0.*2.0"):
+        other.resume(tmp_path)
+
+
+def test_memory_is_taken_up_again(tmp_path):
+    settings = replace(SETTINGS, position=2, npix=16, memory=3)
+    first = Trainer(settings, PLAN, "cpu")
+    first.denoiser.network.remember(torch.randn(5, 16, 16))
+    first.average.load_state_dict(first.denoiser.state_dict())
+    first.save(tmp_path, None)
+    again = Trainer(settings, PLAN, "cpu")
+    again.resume(tmp_path)
+    for model in (again.denoiser, again.average):
+        assert torch.equal(model.network.memory, first.denoiser.network.memory)
 
 
 def arguments(out, *more):
@@ -243,6 +259,7 @@ def test_start_takes_the_weights_of_a_network(tmp_path):
         for mine, theirs in zip(model.parameters(), first.average.parameters(), strict=True):
             assert torch.equal(mine, theirs)
     assert other.step == 0
+    assert other.settings.history["start"]["seed"] == PLAN.seed
     wider = Trainer(replace(SETTINGS, widths=(8, 8)), PLAN, "cpu")
     with pytest.raises(ValueError, match=r"start '.*' must have widths \(8, 8\), got"):
         wider.start(str(tmp_path / "network.safetensors"))
