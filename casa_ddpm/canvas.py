@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from copy import copy
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
 from astropy.table import QTable
 from scipy import ndimage
 
-from casa_ddpm import noise
+from casa_ddpm import noise, workers
 from casa_ddpm.calibration import Calibration
 from casa_ddpm.candidates import find_candidates
 from casa_ddpm.checkpoint import Settings
@@ -184,11 +184,11 @@ class Canvas:
         first = _SWEEP_NOISE + turn * max(ROUNDS)
         # What touches has settled together in the first sweep.
         rounds = min(ROUNDS) if turn else sweep.rounds
-        parts, swept = range(first, first + rounds), torch.empty_like(skies)
-        for k, sky in enumerate(skies.numpy()):
-            white = np.stack([noise_field(seed, k, sky.shape, part)[0].numpy() for part in parts])
-            swept[k] = torch.from_numpy(sweep.redraw(sky, white))
-        return swept
+        redrawn = partial(_redrawn, sweep, seed, range(first, first + rounds))
+        swept = workers.share(
+            redrawn, list(enumerate(skies.numpy())), sweep.seconds(rounds) * len(skies)
+        )
+        return torch.from_numpy(np.stack(swept)).to(skies)
 
     def unexplained(self, skies: torch.Tensor, shown: torch.Tensor) -> float:
         """Rms of what the mean of realisations leaves of the data [Jy/beam]."""
@@ -304,3 +304,10 @@ class Canvas:
         area = padded.numel() / (frame.canonical[0] * frame.canonical[1])
         smoothed = smooth(padded, self.settings.kernel * self.dirty.beam.fwhm / self.dirty.cell)
         return resample(smoothed, frame.canonical) * area
+
+
+def _redrawn(sweep: Sweep, seed, parts: range, realisation: tuple[int, np.ndarray]) -> np.ndarray:
+    """A sky (ny, nx), given with its number, swept with those parts of its noise."""
+    number, sky = realisation
+    white = [noise_field(seed, number, sky.shape, part)[0].numpy() for part in parts]
+    return sweep.redraw(sky, np.stack(white))

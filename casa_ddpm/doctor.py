@@ -18,7 +18,7 @@ PATIENCE = 120
 CORE = ("torch", "numpy", "scipy", "safetensors")
 ANALYSIS = (
     "astropy", "photutils", "scikit-image", "regions", "radio-beam", "spectral-cube",
-    "matplotlib", "tqdm",
+    "matplotlib", "tqdm", "loky",
 )  # fmt: skip
 CASA = ("casatools", "casatasks", "casaconfig", "six")
 

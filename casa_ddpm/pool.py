@@ -81,12 +81,6 @@ def draw(indices, kind: Kind, seed: int, stream: str, device="cpu") -> Examples:
     return Examples(drawn.condition, drawn.target[:, None], drawn.shape)
 
 
-def _draw_alone(*arguments) -> Examples:
-    """`draw` in a worker process, on one core."""
-    torch.set_num_threads(1)
-    return draw(*arguments)
-
-
 class Pool:
     """The fields at hand at each step: the last `plan.pool` of the training stream.
 
@@ -109,12 +103,12 @@ class Pool:
         arguments = (list(indices), self.kind, self.plan.seed, "train")
         if self.executor is None:
             return draw(*arguments, self.device)
-        future = self.waiting.pop(indices[0], None) or self.executor.submit(_draw_alone, *arguments)
+        future = self.waiting.pop(indices[0], None) or self.executor.submit(draw, *arguments)
         for ahead in range(1, 9):
             first = indices[0] + ahead * self.plan.fresh
             if first not in self.waiting:
                 later = (list(range(first, first + self.plan.fresh)), *arguments[1:])
-                self.waiting[first] = self.executor.submit(_draw_alone, *later)
+                self.waiting[first] = self.executor.submit(draw, *later)
         return future.result().to(self.device)
 
     def advance(self, step: int) -> None:

@@ -38,6 +38,8 @@ _NEAR = 12
 _LATE = 0.2
 #: Rim of the stamp of a region, which a shift moves light into [pixel].
 _RIM = 4
+#: About what drawing a source takes [s].
+_DRAWING = 2.5e-3
 #: Prior probability that what looks like a Gaussian is one.
 GAUSSIAN = 0.95
 
@@ -124,6 +126,10 @@ class Sweep:
         self.places += list(
             np.rint(ndimage.center_of_mass(labels > 0, labels, numbers)).astype(int)
         )
+
+    def seconds(self, rounds: int) -> float:
+        """About what `redraw` takes in so many rounds."""
+        return _DRAWING * rounds * len(self.places)
 
     def redraw(self, sky: np.ndarray, white: np.ndarray) -> np.ndarray:
         """A realisation whose sources are drawn from the data: which, how bright and where.

@@ -12,9 +12,7 @@ import csv
 import math
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, replace
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +20,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from casa_ddpm import checkpoint, laws
+from casa_ddpm import checkpoint, laws, workers
 from casa_ddpm.device import arithmetic, choose_precision, settle
 from casa_ddpm.diffusion import Denoiser, loss
 from casa_ddpm.pool import Examples, Plan, Pool, draw, progress
@@ -238,8 +236,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         law.prepare(trainer.denoiser, plan.seed)
         trainer.average.load_state_dict(trainer.denoiser.state_dict())
-    context = get_context("spawn")
-    executor = ProcessPoolExecutor(args.workers, context) if args.workers else None
+    executor = workers.pool(args.workers) if args.workers else None
     try:
         _loop(trainer, law, executor, out, started + 60 * args.minutes)
     finally:

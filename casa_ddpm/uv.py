@@ -168,7 +168,9 @@ def dirty(uv: torch.Tensor, values: torch.Tensor, cell: float, npix: int) -> tor
     shares = values[:, None, None] * (taps[:, 0, :, None] * taps[:, 1, None, :])
     plane = torch.zeros(grid * grid, dtype=shares.dtype, device=uv.device)
     plane.index_add_(0, flat.reshape(-1), shares.reshape(-1))
-    image = torch.fft.fftshift(torch.fft.ifft2(plane.view(grid, grid)).real) * grid**2
+    # Without a norm, of which MKL may divide 2048 x 2048 twice (pytorch issue 169670).
+    image = torch.fft.ifft2(plane.view(grid, grid), norm="forward").real
+    image = torch.fft.fftshift(image)
     edge = npix - npix // 2
     image = image[edge : edge + npix, edge : edge + npix]
     correction = _correction(npix, uv.dtype, uv.device)

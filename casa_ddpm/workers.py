@@ -1,13 +1,28 @@
-"""The same work on many items, in one process or spread over several."""
+"""The same work on many items, in one process or spread over several.
+
+`each` is for commands, `share` for work within a session that is the user's.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+import os
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import get_context, parent_process
+from multiprocessing.process import BaseProcess
+from threading import Thread
 from typing import TypeVar
 
 import torch
+
+#: Processes that share a session's work at most: each takes some 300 MB.
+_MOST = 16
+#: They end when they have had no work for so long [s].
+_PATIENCE = 60
+#: Work is shared from here on, as they take some seconds to start [s].
+_WORTH = 20
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -29,7 +44,74 @@ def each(
     if not workers:
         yield from map(function, items)
         return
-    # Never forked: CASA and torch do not survive it.
-    spawn = get_context("spawn")
-    with ProcessPoolExecutor(workers, spawn, torch.set_num_threads, (1,)) as executor:
+    with pool(workers) as executor:
         yield from executor.map(function, items)
+
+
+def pool(workers: int) -> ProcessPoolExecutor:
+    """Processes of one thread each, which end with this one, also where that is killed."""
+    # Never forked: CASA and torch do not survive it.
+    return ProcessPoolExecutor(workers, get_context("spawn"), _begin)
+
+
+def _begin() -> None:
+    torch.set_num_threads(1)
+    parent = parent_process()
+    assert parent is not None
+    Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: BaseProcess) -> None:
+    # Work that is queued would go on for nobody, and then wait for ever.
+    parent.join()
+    os._exit(1)
+
+
+def share(
+    function: Callable[[Item], Result], items: Sequence[Item], seconds: float
+) -> list[Result]:
+    """What a function makes of each item, by as many processes as torch has threads.
+
+    Every process computes with one thread, so that the results are the same to the bit in
+    any number of them. A user's script is not run again by the processes.
+
+    Parameters
+    ----------
+    function : callable
+        Picklable.
+    items : sequence
+    seconds : float
+        About what all of it takes in one process; little is done in this one.
+    """
+    number = min(torch.get_num_threads(), len(items), _MOST)
+    if number > 1 and seconds > _WORTH:
+        try:
+            return _shared(function, items, number)
+        except BrokenExecutor as error:
+            warnings.warn(f"processes have ended, going on in one: {error}", stacklevel=2)
+    with _one_thread():
+        return [function(item) for item in items]
+
+
+def _shared(function: Callable[[Item], Result], items: Sequence[Item], number: int) -> list[Result]:
+    # It takes a while to import.
+    from loky import get_reusable_executor
+
+    executor = get_reusable_executor(
+        number, timeout=_PATIENCE, initializer=torch.set_num_threads, initargs=(1,)
+    )
+    try:
+        return list(executor.map(function, items, chunksize=-(-len(items) // number)))
+    except KeyboardInterrupt:
+        executor.shutdown(wait=False, kill_workers=True)
+        raise
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

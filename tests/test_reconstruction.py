@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from casa_ddpm import DirtyImage, checkpoint, reconstruct, simulator, sky
+from casa_ddpm import DirtyImage, checkpoint, reconstruct, simulator, sky, workers
 from casa_ddpm.arrays import load
 from casa_ddpm.benchmark.field import simulated
 from casa_ddpm.canvas import Canvas
@@ -74,6 +74,24 @@ def test_fluxes_and_positions(points, optics):
         # Four times the errors that the noise allows, and what a short training leaves.
         assert away.min() < 4 * 0.425 * optics.scale / flux + 0.1
         assert source["flux"].value / NOISE == pytest.approx(flux, abs=4 + 0.1 * flux)
+
+
+def test_sources_are_drawn_by_any_number_of_processes(points, monkeypatch):
+    _, dirty, cycle, found = points
+    used = []
+
+    def shared(function, items, number):
+        used.append(number)
+        return spread(function, items, number)
+
+    spread = workers._shared
+    monkeypatch.setattr(workers, "_shared", shared)
+    monkeypatch.setattr(workers, "_WORTH", 0)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    other = reconstruct(dirty, Options(sampling=FAST), cycle)
+    assert used == [2] * len(used) and used
+    np.testing.assert_array_equal(other.samples, found.samples)
+    np.testing.assert_array_equal(other.residual, found.residual)
 
 
 def test_restored_image(points):

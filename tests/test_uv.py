@@ -93,6 +93,14 @@ def test_dirty_is_the_explicit_transform(npix, dtype):
     np.testing.assert_allclose(got, expected, atol=1e-5 * np.abs(values).sum())
 
 
+@pytest.mark.parametrize("npix", [512, 1000, 1024, 2048])
+def test_peak_of_a_large_psf_is_the_sum_of_the_weights(npix):
+    """Some FFTs of some sides are wrong on some processors."""
+    uv = torch.tensor([[0.1, 0.2], [-0.3, 0.05]])
+    image = dirty(uv, torch.tensor([2.0, 3.0]), 1.0, npix)
+    assert float(image[npix // 2, npix // 2]) == pytest.approx(5.0, rel=1e-4)
+
+
 def test_dirty_takes_real_weights():
     uv, values, cell = coverage(200, 1)
     got = dirty(torch.tensor(uv), torch.tensor(values.real.copy()), cell, 32)
