@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import get_context, parent_process
+from multiprocessing import current_process, get_context, parent_process
 from multiprocessing.process import BaseProcess
 from threading import Thread
 from typing import TypeVar
@@ -84,10 +84,12 @@ def share(
         About what all of it takes in one process; little is done in this one.
     """
     number = min(torch.get_num_threads(), len(items), _MOST)
-    if number > 1 and seconds > _WORTH:
+    # A worker of somebody's pool may have no processes of its own.
+    if number > 1 and seconds > _WORTH and not current_process().daemon:
         try:
             return _shared(function, items, number)
-        except BrokenExecutor as error:
+        except (BrokenExecutor, OSError, NotImplementedError) as error:
+            # They were killed, or the system has no semaphores for them.
             warnings.warn(f"processes have ended, going on in one: {error}", stacklevel=2)
     with _one_thread():
         return [function(item) for item in items]

@@ -1,6 +1,7 @@
 """Work that is spread over processes."""
 
 import math
+import multiprocessing
 import os
 import select
 import signal
@@ -91,6 +92,26 @@ def end_elsewhere(home):
 def test_goes_on_alone_where_processes_end(two_threads):
     with pytest.warns(UserWarning, match="processes have ended, going on in one"):
         assert share(end_elsewhere, [os.getpid()] * 2, 1000) == ["done"] * 2
+
+
+@pytest.mark.parametrize("error", [OSError(38, "no semaphores"), NotImplementedError("too few")])
+def test_goes_on_alone_where_no_process_can_start(two_threads, monkeypatch, error):
+    def refuse(*_):
+        raise error
+
+    monkeypatch.setattr("casa_ddpm.workers._shared", refuse)
+    with pytest.warns(UserWarning, match="going on in one: .*(semaphores|too few)"):
+        assert share(abs, [-1, -2], 1000) == [1, 2]
+
+
+def share_two(items):
+    torch.set_num_threads(2)
+    return share(abs, items, 1000)
+
+
+def test_a_worker_of_a_pool_has_no_processes():
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.map(share_two, [[-1, -2]]) == [[1, 2]]
 
 
 def fail(item):
