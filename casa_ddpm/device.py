@@ -72,7 +72,7 @@ def settle(model: Model, device: torch.device) -> Model:
     """
     model = model.to(device)
     if device.type == "cpu":
-        keep_memory()
+        _keep_memory()
     if device.type in ("cpu", "cuda"):
         # Their convolutions want the channels of a pixel side by side.
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -80,7 +80,7 @@ def settle(model: Model, device: torch.device) -> Model:
 
 
 @lru_cache
-def keep_memory() -> None:
+def _keep_memory() -> None:
     """Have the C library keep up to 256 MiB that are free, for the next images.
 
     An evaluation of a network takes and leaves some hundred MiB. glibc gives them back to the

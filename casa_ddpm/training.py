@@ -112,8 +112,7 @@ class Trainer:
         self._same_build(settings, f"start {network!r}")
         for model in (self.denoiser, self.average):
             model.load_state_dict(trained.state_dict())
-        began = {"network": checkpoint.digest(network), **settings.history}
-        began.pop("calibration", None)
+        began = {"network": checkpoint.digest(network)} | _training_of(settings)
         self.settings = replace(self.settings, history=self.settings.history | {"start": began})
 
     def _same_build(self, settings: checkpoint.Settings, where: str) -> None:
@@ -143,7 +142,7 @@ class Trainer:
             raise ValueError(f"resume folder {str(folder)!r} mixes the steps {sorted(steps)}")
         stored = {name: load_file(path) for name, path in paths.items()}
         self.step = steps.pop()
-        self.settings = replace(self.settings, history=settings.history)
+        self.settings = replace(self.settings, history=_training_of(settings))
         for model in (self.denoiser, self.average):
             # What a network was told before its training is no parameter.
             for own, kept in zip(model.buffers(), trained.buffers(), strict=True):
@@ -154,11 +153,21 @@ class Trainer:
             ):
                 now.copy_(stored["weights"][str(i)])
                 mean.copy_(stored["average"][str(i)])
+                # In the weights' own order, which what is stored has lost.
+                first, second = (
+                    torch.empty_like(now).copy_(stored[name][str(i)])
+                    for name in ("moment1", "moment2")
+                )
                 self.optimiser.state[now] = {
                     "step": torch.tensor(float(self.step)),
-                    "exp_avg": stored["moment1"][str(i)].to(self.device),
-                    "exp_avg_sq": stored["moment2"][str(i)].to(self.device),
+                    "exp_avg": first,
+                    "exp_avg_sq": second,
                 }
+
+
+def _training_of(settings: checkpoint.Settings) -> dict:
+    """How a network was trained; the calibration in its history is of the weights it had."""
+    return {k: v for k, v in settings.history.items() if k != "calibration"}
 
 
 def steps(trainer: Trainer, pool: Pool, until: float) -> Iterator[float]:
@@ -247,7 +256,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _loop(trainer: Trainer, law: laws.Law, executor, out: Path, until: float) -> None:
     plan = trainer.plan
-    # On the CPU: losses on one device compare with those on another.
+    # On the CPU, where they are the same whatever the device.
     held_out = draw(range(plan.validation), law.held_out, plan.seed, "validation")
     held_out = held_out.to(trainer.device)
     pool = Pool(plan, law.fields, trainer.step, trainer.device, executor)

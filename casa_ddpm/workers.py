@@ -91,7 +91,7 @@ def share(
         except (BrokenExecutor, OSError, NotImplementedError) as error:
             # They were killed, or the system has no semaphores for them.
             warnings.warn(f"processes have ended, going on in one: {error}", stacklevel=2)
-    with _one_thread():
+    with threads(1):
         return [function(item) for item in items]
 
 
@@ -110,10 +110,11 @@ def _shared(function: Callable[[Item], Result], items: Sequence[Item], number: i
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+def threads(number: int) -> Iterator[None]:
+    """So many threads of torch's in this process, and then as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
     try:
         yield
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from casa_ddpm.benchmark import tables
 from casa_ddpm.benchmark.campaign import Campaign, measure
 from casa_ddpm.benchmark.metrics import OURS, PEAKS
 from casa_ddpm.options import Options
 from casa_ddpm.posterior import Sampling
+from casa_ddpm.workers import threads
 
 OPTIONS = Options(nmajor=1, sampling=Sampling(nsamples=2, nsteps=3, seed=99, device="cpu"))
 FIELDS = (("independent", 1), ("empty", 0), ("independent", 0))
@@ -47,10 +47,8 @@ def test_tables_of_all_fields():
 @pytest.fixture
 def one_thread():
     """As each of several processes has; two threads sum up in another order."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with threads(1):
+        yield
 
 
 @pytest.mark.slow

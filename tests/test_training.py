@@ -204,6 +204,16 @@ def test_resume_with_another_network(tmp_path):
         other.resume(tmp_path)
 
 
+def test_what_goes_on_has_no_calibration_of_earlier_weights(tmp_path):
+    calibrated = replace(SETTINGS, history={"law": "general", "calibration": {"fields": 3}})
+    Trainer(calibrated, PLAN, "cpu").save(tmp_path, None)
+    resumed, started = (Trainer(SETTINGS, PLAN, "cpu") for _ in range(2))
+    resumed.resume(tmp_path)
+    started.start(str(tmp_path / "network.safetensors"))
+    for history in (resumed.settings.history, started.settings.history["start"]):
+        assert history["law"] == "general" and "calibration" not in history
+
+
 def test_memory_is_taken_up_again(tmp_path):
     settings = replace(SETTINGS, position=2, npix=16, memory=3)
     first = Trainer(settings, PLAN, "cpu")

@@ -11,7 +11,7 @@ import sys
 import pytest
 import torch
 
-from casa_ddpm.workers import each, share
+from casa_ddpm.workers import each, share, threads
 
 _KILLED = """
 import os, signal, sys
@@ -29,10 +29,8 @@ if __name__ == "__main__":
 
 @pytest.fixture
 def two_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
+    with threads(2):
+        yield
 
 
 @pytest.mark.parametrize("number", [0, 2])
@@ -74,7 +72,7 @@ def test_little_work_stays_in_the_session(two_threads, seconds):
     done = share(where, [3, 1, 2], seconds)
     assert [item for item, _, _ in done] == [3, 1, 2]
     assert all((pid == os.getpid()) == (seconds == 1) for _, pid, _ in done)
-    assert {threads for _, _, threads in done} == {1}
+    assert {number for _, _, number in done} == {1}
     assert torch.get_num_threads() == 2
 
 
@@ -105,8 +103,8 @@ def test_goes_on_alone_where_no_process_can_start(two_threads, monkeypatch, erro
 
 
 def share_two(items):
-    torch.set_num_threads(2)
-    return share(abs, items, 1000)
+    with threads(2):
+        return share(abs, items, 1000)
 
 
 def test_a_worker_of_a_pool_has_no_processes():
