@@ -35,7 +35,8 @@ def choose_device(device: str) -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         chosen = torch.device(device)
-        torch.empty(1, device=chosen)
+        # Also where it could be named, but not computed with.
+        torch.ones(1, device=chosen).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"device {device!r} is not available: {reason}") from None
@@ -46,14 +47,21 @@ def choose_precision(precision: str, device: torch.device) -> torch.dtype:
     """bfloat16 where the hardware multiplies it fast, else float32."""
     if precision == "auto":
         fast = {
-            "cuda": lambda: torch.cuda.is_bf16_supported(),
+            "cuda": _bf16_on_gpu,
             "cpu": _bf16_on_cpu,
-        }.get(device.type, lambda: False)
-        return torch.bfloat16 if fast() else torch.float32
+        }.get(device.type, lambda device: False)
+        return torch.bfloat16 if fast(device) else torch.float32
     return torch.bfloat16 if precision == "bf16" else torch.float32
 
 
-def _bf16_on_cpu() -> bool:
+def _bf16_on_gpu(device: torch.device) -> bool:
+    """Whether this GPU multiplies bfloat16 itself; older ones than Ampere only imitate it."""
+    if torch.version.hip:
+        return torch.cuda.is_bf16_supported()
+    return torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+def _bf16_on_cpu(device: torch.device) -> bool:
     """Whether this processor has units for bfloat16 matrices; others are slower with them."""
     try:
         return bool(torch.cpu._is_amx_tile_supported())
@@ -103,8 +111,12 @@ def arithmetic(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
         with torch.autocast(device.type, torch.bfloat16):
             yield
         return
-    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+    cudnn = torch.backends.cudnn
+    before, cudnn.allow_tf32 = cudnn.allow_tf32, False
+    try:
         yield
+    finally:
+        cudnn.allow_tf32 = before
 
 
 def free_memory(device: torch.device) -> float:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass, replace
+from functools import partial
 
-from casa_ddpm import published, simulator
+from casa_ddpm import linear, published, simulator, workers
 from casa_ddpm.checkpoint import Settings
 from casa_ddpm.diffusion import Denoiser
 from casa_ddpm.normalisation import Normalisation
 from casa_ddpm.placed import PlacedUNet
 from casa_ddpm.pointing import WINDOW
-from casa_ddpm.pool import Kind
+from casa_ddpm.pool import Kind, progress
+
+#: Fields that a process simulates at a time for the memory.
+_CHUNK = 256
 
 
 @dataclass(frozen=True)
@@ -26,22 +30,27 @@ class Law:
         Of the training and the validation stream.
     npix : int
         Side of a field [pixel].
+    memorised : int
+        Fields, of none of the streams, that the network's memory follows from.
     """
 
     settings: Settings
     fields: Kind
     held_out: Kind
     npix: int
+    memorised: int = 0
 
-    def prepare(self, denoiser: Denoiser, seed: int) -> None:
+    def prepare(self, denoiser: Denoiser, seed: int, processes: int = 0) -> None:
         """Tell a fresh network what it is to know before its training, if anything."""
         if not self.settings.memory:
             return
         assert isinstance(denoiser.network, PlacedUNet)
         assert isinstance(self.fields, published.Settings)
-        # Four times as many pointings as images, of which training fields have none.
-        number = 4 * self.settings.memory
-        denoiser.network.remember(published.noise_images(self.fields, seed, number))
+        starts = range(0, self.memorised, _CHUNK)
+        chunks = [range(start, min(start + _CHUNK, self.memorised)) for start in starts]
+        drawn = workers.each(partial(published.memorised, self.fields, seed), chunks, processes)
+        examples = progress(drawn, "memory", total=len(chunks))
+        denoiser.network.remember(linear.estimator(examples, self.settings.memory))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,8 +72,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--position", type=int, default=8, help="channels of the learned image; law published"
     )
     parser.add_argument(
-        "--memory", type=int, default=0, help="images that noise is remembered by; law published"
-    )
+        "--memory", type=int, default=0,
+        help="rank of the linear estimate of the sky that is shown as well; law published",
+    )  # fmt: skip
+    parser.add_argument(
+        "--memorised", type=int, default=16384,
+        help="fields that the linear estimate follows from, if there is one; law published",
+    )  # fmt: skip
     parser.add_argument(
         "--pointings", type=int, default=256,
         help="different pointings of the training fields; law published",
@@ -103,12 +117,14 @@ def of_protocol(args: argparse.Namespace) -> Law:
     Raises
     ------
     ValueError
-        If conditioning is not 'dirty' or 'uv', there is no positional embedding or memory is
-        negative.
+        If conditioning is not 'dirty' or 'uv', there is no positional embedding, memory is
+        negative or more than there are pixels or memorised not positive.
     """
-    for name, least in {"position": 1, "memory": 0}.items():
+    for name, least in {"position": 1, "memory": 0, "memorised": 1}.items():
         if getattr(args, name) < least:
             raise ValueError(f"{name} must be at least {least}, got {getattr(args, name)}")
+    if args.memory > WINDOW**2:
+        raise ValueError(f"memory must be at most {WINDOW**2}, got {args.memory}")
     fields = published.Settings(args.conditioning, pointings=args.pointings)
     settings = Settings(
         widths=_widths(args),
@@ -121,7 +137,7 @@ def of_protocol(args: argparse.Namespace) -> Law:
         npix=WINDOW,
         memory=args.memory,
     )
-    return Law(settings, fields, fields, WINDOW)
+    return Law(settings, fields, fields, WINDOW, args.memorised)
 
 
 def _widths(args: argparse.Namespace) -> tuple[int, ...]:

@@ -28,35 +28,37 @@ class PlacedUNet(UNet):
     npix : int
         Side of the images it works on [pixel].
     memory : int
-        Images that noise is remembered by, zero until `remember` is told. What the condition
-        has in common with them is appended as one more channel: the noise of a pointing is
-        nearly a sum of them, which a local network can hardly tell from one another.
+        Rank of a linear estimate of the sky, zero until `remember` is told, that is shown beside
+        the condition. The noise of a pointing is nearly a sum of images that are known, which a
+        local network can hardly tell from one another.
     """
 
     def __init__(self, widths, depth: int, channels: int, npix: int, memory: int = 0) -> None:
         super().__init__(widths, depth, _CONDITIONS + channels + bool(memory))
         self.position = nn.Parameter(0.1 * torch.randn(1, channels, npix, npix))
-        self.memory = nn.Buffer(torch.zeros(memory, npix, npix)) if memory else None
+        self.memory = nn.Buffer(torch.zeros(2, memory, npix, npix)) if memory else None
 
     def forward(self, x, condition, noise, shape):
         """Raw network output, shape (batch, 1, npix, npix); see `UNet`."""
         shown = [condition, self.position.expand(len(x), -1, -1, -1)]
         if self.memory is not None:
-            shown.append(self.recalled(condition[:, 1:2]))
+            sky = self.recalled(condition[:, 1:2])
+            # As skies are shown: their root.
+            shown.append(sky.sign() * sky.abs().sqrt())
         return super().forward(x, torch.cat(shown, 1), noise, shape)
 
-    def remember(self, images: torch.Tensor) -> None:
-        """Take the first principal components of images (n, npix, npix) as the memory."""
+    def remember(self, factors: torch.Tensor) -> None:
+        """Take the factors of `linear.estimator` as the memory."""
         assert self.memory is not None
-        components = torch.linalg.svd(images.flatten(1), full_matrices=False)[2]
-        self.memory.copy_(components[: len(self.memory)].view_as(self.memory))
+        self.memory.copy_(factors)
 
     def recalled(self, image: torch.Tensor) -> torch.Tensor:
-        """What an image (batch, 1, npix, npix) has in common with the memory, same shape."""
+        """The linear estimate of the sky from an image (batch, 1, npix, npix), same shape."""
         assert self.memory is not None
-        flat = self.memory.flatten(1)
+        reads, writes = self.memory.flatten(2)
+        # Large numbers cancel.
         with torch.autocast(image.device.type, enabled=False):
-            return (image.float().flatten(1) @ flat.T @ flat).view_as(image)
+            return (image.float().flatten(1) @ reads.T @ writes).view_as(image)
 
 
 class PlacedDenoiser(Denoiser):

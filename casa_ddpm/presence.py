@@ -31,6 +31,8 @@ LEAST_PEAK = 3.0
 RADIUS = 0.6
 #: Brightest source of the prior [noise]; S/N between which the evidence is tabulated.
 _BRIGHTEST, _SNR = 1e3, np.linspace(-5, 50, 221)
+#: Sides of regions up to which what smooths them is kept [pixel].
+_SMALL = 128
 
 
 def find_sites(residual: np.ndarray, noise: float, beam: float) -> np.ndarray:
@@ -152,11 +154,18 @@ def draw(log_odds: np.ndarray, site: np.ndarray, random: np.random.Generator) ->
     return Guess(np.argwhere(site)[place].astype(float), SIZES[size])
 
 
-@lru_cache(maxsize=256)
 def _smoothing(length: int, sigma: float) -> np.ndarray:
     """The matrix that convolves an axis with a Gaussian of unit sum, shape (length, length)."""
+    # Where it is large, making it takes little beside the product with it.
+    return _kept(length, sigma) if length <= _SMALL else _gaussian(length, sigma)
+
+
+def _gaussian(length: int, sigma: float) -> np.ndarray:
     away = np.subtract.outer(np.arange(length), np.arange(length))
     return np.exp(-(away**2) / (2 * sigma**2)) / (np.sqrt(2 * np.pi) * sigma)
+
+
+_kept = lru_cache(maxsize=256)(_gaussian)
 
 
 def _log_evidence(flux: np.ndarray, densities: np.ndarray, width: float) -> np.ndarray:

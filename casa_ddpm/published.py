@@ -19,6 +19,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
+from casa_ddpm.normalisation import PUBLISHED_SCALE
 from casa_ddpm.pointing import (
     BLOCK,
     CELL,
@@ -44,7 +45,7 @@ LATTICE = 1.0
 AXES, FLUX, MOST, EMPTY = (0.4, 0.8), (5e-5, 5e-4), 5, 0.05
 #: Dirty images are shown as 2 d / BRIGHTEST - 1 [Jy/beam].
 BRIGHTEST = 5e-4
-_SKY, _POINTING, _NOISE = 1, 2, 3
+_SKY, _POINTING, _NOISE, _MEMORY = 1, 2, 3, 4
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,11 @@ def image(components: Components, npix: int = NPIX) -> np.ndarray:
     return total
 
 
+def _truth(components: Components) -> torch.Tensor:
+    """The sky [Jy per pixel of CELL] on the network's pixels, shape (WINDOW, WINDOW)."""
+    return block_mean(torch.tensor(image(components, BLOCK * WINDOW), dtype=torch.float32))
+
+
 @lru_cache(maxsize=512)
 def pointing(seed: int, stream: str, index: int, device: str = "cpu") -> Pointing:
     """A pointing at a random place within SCATTER of the centre, uniform in area."""
@@ -178,19 +184,36 @@ def simulate(indices, settings: Settings, seed: int, stream: str, device="cpu") 
             noise = where.shared(settings.conditioning)
         drawn.append(components)
         images.append(where.sky(components, settings.conditioning) + noise)
-        sky = torch.tensor(image(components, BLOCK * WINDOW), dtype=torch.float32, device=device)
-        targets.append(block_mean(sky))
+        targets.append(_truth(components).to(device))
     seen = torch.nan_to_num(torch.stack(images))
     condition = torch.stack([2 * seen / BRIGHTEST - 1, seen / RMS], 1)
     shape = torch.zeros(len(drawn), 2, device=device)
     return Fields(condition, torch.stack(targets), shape, drawn)
 
 
-def noise_images(settings: Settings, seed: int, number: int) -> torch.Tensor:
-    """What the one noise vector leaves at pointings that no field has [RMS], (number, ny, nx)."""
-    images = []
-    for index in range(settings.pointings, settings.pointings + number):
+def memorised(settings: Settings, seed: int, indices) -> torch.Tensor:
+    """Noise, noise-free sky and truth of fields that no network is trained on, apart.
+
+    Parameters
+    ----------
+    settings : Settings
+    seed : int
+    indices : sequence of int
+        From 0; pointings of the training stream beyond those of its fields.
+
+    Returns
+    -------
+    Tensor, shape (n, 3, WINDOW, WINDOW)
+        Images of the one noise vector and of the sky [RMS], and the mean brightness of the sky
+        [PUBLISHED_SCALE per pixel of CELL].
+    """
+    found = []
+    for index in indices:
+        rng = np.random.default_rng([seed, STREAMS["train"], _MEMORY, index])
+        components = draw_sky(rng)
         # Not kept: each is used once.
-        where = pointing.__wrapped__(seed, "train", index)
-        images.append(where.noise(NOISE, settings.conditioning) / RMS)
-    return torch.stack(images)
+        where = pointing.__wrapped__(seed, "train", settings.pointings + index)
+        noise = where.noise(NOISE, settings.conditioning) / RMS
+        sky = where.sky(components, settings.conditioning) / RMS
+        found.append(torch.stack([noise, sky, _truth(components) / PUBLISHED_SCALE]))
+    return torch.stack(found)

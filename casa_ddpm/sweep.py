@@ -238,8 +238,10 @@ class Sweep:
 
     def _is_doubtful(self, state: _State, k: int) -> bool:
         """Whether it is to be drawn if there is a source: where a compact one is, or none."""
-        if not self.area or k not in state.held:
-            return bool(self.area)
+        if not self.area:
+            return False
+        if k not in state.held:
+            return True
         if k not in state.network:
             return False
         _, _, shape = self.gaussians.measured(state.light[k])

@@ -21,7 +21,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from casa_ddpm import checkpoint, laws, workers
-from casa_ddpm.device import arithmetic, choose_precision, settle
+from casa_ddpm.device import arithmetic, choose_device, choose_precision, settle
 from casa_ddpm.diffusion import Denoiser, loss
 from casa_ddpm.pool import Examples, Plan, Pool, draw, progress
 
@@ -31,7 +31,9 @@ _STATE = ("weights", "average", "moment1", "moment2")
 class Trainer:
     """The state of a run: weights, their running average, Adam's moments, the step."""
 
-    def __init__(self, settings: checkpoint.Settings, plan: Plan, device: str) -> None:
+    def __init__(
+        self, settings: checkpoint.Settings, plan: Plan, device: str | torch.device
+    ) -> None:
         torch.manual_seed(plan.seed)
         self.settings, self.plan, self.device = settings, plan, torch.device(device)
         self.dtype = choose_precision("auto", self.device)
@@ -217,23 +219,18 @@ def run(args: argparse.Namespace) -> int:
     Raises
     ------
     ValueError
-        If minutes is not positive, the law does not allow what is asked or out holds another
-        run's network.
+        If minutes is not positive, the device is not there, the law does not allow what is asked
+        or out holds another run's network.
     """
     started = time.monotonic()
     if not args.minutes > 0:
         raise ValueError(f"minutes must be positive, got {args.minutes}")
-    if args.device.startswith("mps"):
-        raise ValueError(f"device must be auto, cpu or cuda to train, got {args.device!r}")
     out = Path(args.out)
     if (out / "network.safetensors").exists() and Path(args.resume or "") != out:
         raise ValueError(f"out {args.out!r} holds a network; resume from it or name another")
-    out.mkdir(parents=True, exist_ok=True)
+    device = _device(args.device)
     if args.threads:
         torch.set_num_threads(args.threads)
-    device = args.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
     plan = Plan(**{name: getattr(args, name) for name in asdict(Plan())})
     law = laws.LAWS[args.law](args)
     plan = replace(plan, crop=min(plan.crop, law.npix))
@@ -242,8 +239,9 @@ def run(args: argparse.Namespace) -> int:
         trainer.resume(Path(args.resume))
     elif args.start:
         trainer.start(args.start)
-    else:
-        law.prepare(trainer.denoiser, plan.seed)
+    out.mkdir(parents=True, exist_ok=True)
+    if not (args.resume or args.start):
+        law.prepare(trainer.denoiser, plan.seed, args.workers)
         trainer.average.load_state_dict(trainer.denoiser.state_dict())
     executor = workers.pool(args.workers) if args.workers else None
     try:
@@ -252,6 +250,15 @@ def run(args: argparse.Namespace) -> int:
         if executor:
             executor.shutdown(cancel_futures=True)
     return 0
+
+
+def _device(name: str) -> torch.device:
+    """The device of a name; with 'auto' the CPU rather than MPS, which cannot train."""
+    if name == "auto" and not torch.cuda.is_available():
+        name = "cpu"
+    if name.startswith("mps"):
+        raise ValueError(f"device must be auto, cpu or cuda to train, got {name!r}")
+    return choose_device(name)
 
 
 def _loop(trainer: Trainer, law: laws.Law, executor, out: Path, until: float) -> None:

@@ -7,19 +7,28 @@ import sys
 import pytest
 import torch
 
-from casa_ddpm.device import choose_device, choose_precision, settle
+from casa_ddpm.device import arithmetic, choose_device, choose_precision, settle
 
 
-@pytest.mark.parametrize("name", ["abacus", "cuda:77", "", "cpu:x"])
+@pytest.mark.parametrize("name", ["abacus", "cuda:77", "", "cpu:x", "meta"])
 def test_devices_that_are_not_there(name):
     with pytest.raises(ValueError, match=f"device '{name}' is not available"):
         choose_device(name)
 
 
+@pytest.mark.parametrize(
+    ("cuda", "mps", "chosen"),
+    [(True, False, "cuda"), (False, True, "mps"), (False, False, "cpu"), (True, True, "cuda")],
+)
+def test_auto_is_the_fastest_that_is_there(monkeypatch, cuda, mps, chosen):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    assert choose_device("auto") == torch.device(chosen)
+
+
 def test_device_and_precision():
     cpu = choose_device("cpu")
     assert cpu.type == "cpu"
-    assert choose_device("auto").type in ("cpu", "cuda", "mps")
     assert choose_precision("fp32", cpu) == torch.float32
     assert choose_precision("bf16", cpu) == torch.bfloat16
 
@@ -28,6 +37,25 @@ def test_device_and_precision():
 def test_precision_is_what_the_processor_has_units_for(monkeypatch, units, chosen):
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: units)
     assert choose_precision("auto", choose_device("cpu")) == chosen
+
+
+@pytest.mark.parametrize(
+    ("capability", "chosen"), [((7, 5), torch.float32), ((9, 0), torch.bfloat16)]
+)
+def test_precision_is_what_the_gpu_has_units_for(monkeypatch, capability, chosen):
+    """Not what it imitates: torch calls bfloat16 supported on every GPU of NVIDIA's."""
+    monkeypatch.setattr(torch.version, "hip", None)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert choose_precision("auto", torch.device("cuda")) == chosen
+
+
+def test_arithmetic_leaves_the_settings_of_others_alone(monkeypatch):
+    cudnn = torch.backends.cudnn
+    monkeypatch.setattr(cudnn, "benchmark", True)
+    with arithmetic(torch.device("cpu"), torch.float32):
+        assert cudnn.benchmark
+        assert not cudnn.allow_tf32
+    assert cudnn.allow_tf32
 
 
 def test_settled_weights_are_the_same_in_another_order():

@@ -49,6 +49,11 @@ def test_published(conditioning):
         ("--law published", "conditioning must be 'dirty' or 'uv', got 'restored'"),
         ("--law published --conditioning uv --position 0", "position must be at least 1, got 0"),
         ("--law published --conditioning uv --memory -1", "memory must be at least 0, got -1"),
+        (
+            "--law published --conditioning uv --memory 5000",
+            "memory must be at most 4096, got 5000",
+        ),
+        ("--law published --conditioning uv --memorised 0", "memorised must be at least 1, got 0"),
         ("--law published --conditioning uv --pointings 0", "pointings must be at least 1, got 0"),
         ("--crop 300", "crop must be at most npix=192, got 300"),
     ],
@@ -101,13 +106,15 @@ def test_pointings_are_as_many_as_asked():
     assert chosen.fields.pointings == chosen.held_out.pointings == 7
 
 
-def test_memory_is_the_noise_of_pointings_that_no_field_has():
-    """It holds most of the noise of any pointing; it is the same when a run is taken up again."""
-    chosen = law(*"--law published --conditioning dirty --memory 4".split())
+def test_memory_tells_the_sky_from_the_noise():
+    """Of the fields that it follows from; it is the same from any number of processes."""
+    chosen = law(*"--law published --conditioning uv --memory 32 --memorised 16".split())
     one, two = chosen.settings.build(), chosen.settings.build()
-    for denoiser in (one, two):
-        chosen.prepare(denoiser, 0)
-    assert torch.equal(one.network.memory, two.network.memory)
-    noise = published.pointing(0, "test", 0).noise(pointing.NOISE, "dirty")[None, None]
-    left = noise - one.network.recalled(noise)
-    assert float(left.std()) < 0.2 * float(noise.std())
+    chosen.prepare(one, 0)
+    chosen.prepare(two, 0, processes=2)
+    torch.testing.assert_close(one.network.memory, two.network.memory)
+    apart = published.memorised(chosen.fields, 0, range(16))
+    noise, sky, target = apart[:, :, None].unbind(1)
+    got = one.network.recalled(noise + sky)
+    assert float((got - target).norm()) < 0.05 * float(target.norm())
+    assert float(one.network.recalled(noise).norm()) < 0.05 * float(target.norm())

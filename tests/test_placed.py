@@ -43,7 +43,7 @@ def test_embedding_round_trip(tmp_path):
 def test_memory_round_trip(tmp_path):
     settings = replace(SETTINGS, memory=5)
     denoiser = lively(settings)
-    denoiser.network.remember(torch.randn(9, 16, 16))
+    denoiser.network.remember(torch.randn(2, 5, 16, 16))
     checkpoint.save(tmp_path / "a.safetensors", denoiser, settings)
     got, read = checkpoint.load(tmp_path / "a.safetensors")
     assert read == settings
@@ -51,17 +51,22 @@ def test_memory_round_trip(tmp_path):
     assert torch.equal(got.network.memory, denoiser.network.memory)
 
 
-def test_memory_recalls_what_it_holds():
-    """Of an image it gives back the part that the remembered ones span, whatever their order."""
+def test_memory_is_a_linear_estimate():
     network = replace(SETTINGS, memory=5).build().network
-    images = torch.randn(5, 16, 16)
-    network.remember(images)
-    known = images[1] * 3 - images[4]
-    got = network.recalled(known[None, None])
-    torch.testing.assert_close(got, known[None, None], rtol=1e-3, atol=1e-4)
-    unknown = torch.randn(1, 1, 16, 16)
-    rest = unknown - network.recalled(unknown)
-    assert float(network.recalled(rest).abs().max()) < 1e-4
+    factors = torch.randn(2, 5, 16, 16)
+    network.remember(factors)
+    image = torch.randn(3, 1, 16, 16)
+    want = torch.einsum("byx,ryx,rvu->bvu", image[:, 0], *factors)
+    torch.testing.assert_close(network.recalled(image)[:, 0], want, rtol=1e-4, atol=1e-3)
+
+
+def test_network_sees_what_it_recalls():
+    network = lively(replace(SETTINGS, memory=5)).network
+    condition = torch.randn(1, 3, 16, 16)
+    arguments = (torch.zeros(1, 1, 16, 16), condition, torch.zeros(1), torch.zeros(1, 2))
+    without = network(*arguments)
+    network.remember(torch.randn(2, 5, 16, 16))
+    assert float((network(*arguments) - without).detach().abs().max()) > 0.1
 
 
 def test_output_depends_on_the_place():

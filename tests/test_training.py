@@ -217,7 +217,7 @@ def test_what_goes_on_has_no_calibration_of_earlier_weights(tmp_path):
 def test_memory_is_taken_up_again(tmp_path):
     settings = replace(SETTINGS, position=2, npix=16, memory=3)
     first = Trainer(settings, PLAN, "cpu")
-    first.denoiser.network.remember(torch.randn(5, 16, 16))
+    first.denoiser.network.remember(torch.randn(2, 3, 16, 16))
     first.average.load_state_dict(first.denoiser.state_dict())
     first.save(tmp_path, None)
     again = Trainer(settings, PLAN, "cpu")
@@ -257,6 +257,22 @@ def test_command(tmp_path, monkeypatch):
 def test_minutes_must_be_positive(tmp_path, minutes):
     with pytest.raises(ValueError, match="minutes must be positive, got"):
         training.run(arguments(tmp_path / "run", f"--minutes={minutes}"))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("device", "message"),
+    [("mps", "device must be auto, cpu or cuda"), ("cuda:77", "device 'cuda:77' is not available")],
+)
+def test_device_must_be_there(tmp_path, device, message):
+    with pytest.raises(ValueError, match=message):
+        training.run(arguments(tmp_path / "run", "--device", device))
+    assert not (tmp_path / "run").exists()
+
+
+def test_nothing_is_left_where_there_is_nothing_to_resume(tmp_path):
+    with pytest.raises(ValueError, match="resume folder .* lacks"):
+        training.run(arguments(tmp_path / "run", "--resume", str(tmp_path / "none")))
     assert not (tmp_path / "run").exists()
 
 

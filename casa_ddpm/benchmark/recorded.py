@@ -12,8 +12,9 @@ from casa_ddpm import checkpoint
 from casa_ddpm.benchmark.legend import entry
 from casa_ddpm.benchmark.metrics import OURS, Figures
 
-#: Figures that the quick variant watches, and by how much of the recorded interval's
-#: half width they may be worse; other processors round otherwise, and draw other sources.
+#: Figures that the quick variant watches, and by how many times what is known of the recorded
+#: figure (`_half_width`) they may be worse; other processors round otherwise, and draw other
+#: sources.
 WATCHED = (
     "f1",
     "completeness_90",
@@ -68,7 +69,7 @@ def watch(network: str, figures: Figures) -> int:
 
 
 def worsened(figures: Figures, kept: dict) -> Iterator[str]:
-    """What is worse than recorded by more than SLACK times the interval's half width."""
+    """What is worse than recorded by more than SLACK times `_half_width`."""
     for protocol, names in kept.items():
         for name, old in names.items():
             new = figures[protocol][OURS][name]["value"]
@@ -81,7 +82,7 @@ def worsened(figures: Figures, kept: dict) -> Iterator[str]:
 
 
 def _half_width(name: str, figure: dict[str, float]) -> float:
-    """Of the interval of a figure that was recorded, as wide as it is at least."""
+    """Of a recorded figure's interval; of a scatter's no less than as many errors allow."""
     half = max((figure["high"] - figure["low"]) / 2, LEAST)
     if "_scatter" not in name:
         return half
