@@ -55,7 +55,7 @@ class Settings:
         the only images that it then works on [pixel]; 0: none, all places are alike. For the
         published protocol alone.
     memory : int
-        Images by which such a network remembers noise.
+        Rank of the linear estimate of the sky that such a network is shown, as it remembers noise.
     """
 
     widths: tuple[int, ...] = (48, 96, 128)

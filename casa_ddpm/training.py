@@ -43,11 +43,14 @@ class Trainer:
         self.optimiser = torch.optim.Adam(self.denoiser.parameters(), plan.rate, betas=(0.9, 0.99))
         self.step = 0
 
-    def _loss(self, denoiser: Denoiser, examples: Examples, seed: list[int]) -> torch.Tensor:
+    def _loss(
+        self, denoiser: Denoiser, examples: Examples, seed: list[int], source: torch.device
+    ) -> torch.Tensor:
+        """Loss of each example; the noise is drawn on the device `source`."""
         random = np.random.default_rng(seed)
-        generator = torch.Generator(self.device).manual_seed(int(random.integers(2**62)))
+        generator = torch.Generator(source).manual_seed(int(random.integers(2**62)))
         target = self.settings.normalisation.forward(examples.target)
-        normal = torch.randn(target.shape, generator=generator, device=self.device)
+        normal = torch.randn(target.shape, generator=generator, device=source).to(self.device)
         n = len(target)
         uniform = (torch.arange(n, device=self.device) + random.random()) / n
         with arithmetic(self.device, self.dtype):
@@ -60,7 +63,8 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.optimiser.zero_grad(set_to_none=True)
-        value = self._loss(self.denoiser, examples, [self.plan.seed, 8, self.step]).mean()
+        seed = [self.plan.seed, 8, self.step]
+        value = self._loss(self.denoiser, examples, seed, self.device).mean()
         value.backward()
         torch.nn.utils.clip_grad_norm_(self.denoiser.parameters(), 1.0)
         self.optimiser.step()
@@ -73,9 +77,10 @@ class Trainer:
 
     @torch.no_grad()
     def validate(self, examples: Examples) -> float:
-        """Loss of the averaged network on fixed fields and noise."""
+        """Loss of the averaged network on fixed fields and noise, the same on every device."""
+        cpu = torch.device("cpu")
         parts = [
-            self._loss(self.average, examples[i : i + 8], [self.plan.seed, 9, i])
+            self._loss(self.average, examples[i : i + 8], [self.plan.seed, 9, i], cpu)
             for i in range(0, len(examples.target), 8)
         ]
         return float(torch.cat(parts).mean())
