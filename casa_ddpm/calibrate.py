@@ -13,6 +13,7 @@ from scipy import ndimage
 from tqdm import tqdm
 
 from casa_ddpm import calibration, checkpoint, fields, matching, simulator, workers
+from casa_ddpm.diffusion import Denoiser
 from casa_ddpm.dirty import FWHM, DirtyImage
 from casa_ddpm.matching import PART, RADIUS
 from casa_ddpm.odds import disturbance
@@ -24,6 +25,8 @@ from casa_ddpm.sky import Components, render
 NOISE, BEAM = 1.0, 1.0
 #: Widest source whose flux and position are compared [beam].
 WIDEST = 3.0
+#: Least numbers that make sense; a score needs two realisations.
+LEAST = {"fields": 1, "search": 1, "check": 0, "nsamples": 2, "workers": 0}
 
 
 def simulate(index: int, settings: simulator.Settings, seed: int):
@@ -142,23 +145,40 @@ def run(args: argparse.Namespace) -> int:
     FileExistsError
         If the file exists.
     """
+    for name, least in LEAST.items():
+        if getattr(args, name) < least:
+            raise ValueError(f"{name} must be at least {least}, got {getattr(args, name)}")
     out = Path(args.out)
     if out.exists():
         raise FileExistsError(f"out {args.out!r} exists and is not overwritten")
-    temperatures = [float(t) for t in args.temperatures.split(",")]
     denoiser, settings = load_network(Options(network=args.network))
-    settings = replace(settings, calibration={})
+    # Of its own, so that what is not finished passes for no calibrated network.
+    trial = out.resolve().with_name(f"{out.name}.trial.safetensors")
+    try:
+        settings = _calibrated(args, trial, denoiser, replace(settings, calibration={}))
+    finally:
+        trial.unlink(missing_ok=True)
+    checkpoint.save(out, denoiser, settings)
+    print(json.dumps({"temperature": settings.temperature} | settings.calibration))
+    return 0
+
+
+def _calibrated(
+    args: argparse.Namespace, trial: Path, denoiser: Denoiser, settings: checkpoint.Settings
+) -> checkpoint.Settings:
+    """Settings with temperature, calibration and an account of both; writes networks to `trial`."""
 
     def tried(new: checkpoint.Settings, first: int, number: int) -> tuple[float, dict]:
         """Score and candidates of some fields."""
-        checkpoint.save(out, denoiser, new)
-        one = partial(_field, vars(args), settings.kernel)
+        checkpoint.save(trial, denoiser, new)
+        one = partial(_field, vars(args) | {"network": str(trial)}, settings.kernel)
         done = workers.each(one, range(first, first + number), args.workers)
         found = list(tqdm(done, "fields", number))
         candidates = [c for _, c in found]
         joined = {n: np.concatenate([c[n] for c in candidates]) for n in candidates[0]}
         return float(np.mean([s for s, _ in found])), joined
 
+    temperatures = [float(t) for t in args.temperatures.split(",")]
     scores: dict[float, float] = {}
     for temperature in temperatures if len(temperatures) > 1 else ():
         new = replace(settings, temperature=temperature)
@@ -167,23 +187,19 @@ def run(args: argparse.Namespace) -> int:
     best = min(scores, key=lambda t: scores[t]) if scores else temperatures[0]
     settings = replace(settings, temperature=best)
     _, candidates = tried(settings, args.search, args.fields)
-    fitted = calibration.fit(candidates)
+    settings = replace(settings, calibration=calibration.fit(candidates).stored())
     account: dict = {"fields": args.fields, "seed": args.seed, "scores": scores}
-    settings = replace(settings, calibration=fitted.stored())
     if args.check:
         _, candidates = tried(settings, args.search + args.fields, args.check)
         account["check"] = calibration.check(candidates)
         print(json.dumps(account["check"], indent=1))
-    settings = replace(settings, history=settings.history | {"calibration": account})
-    checkpoint.save(out, denoiser, settings)
-    print(json.dumps({"temperature": best} | fitted.stored()))
-    return 0
+    return replace(settings, history=settings.history | {"calibration": account})
 
 
 def _field(args: dict, kernel: float, index: int) -> tuple[float, dict[str, np.ndarray]]:
     """Score and candidates of one field."""
     dirty, cycle, components = simulate(index, simulator.Settings(args["npix"]), args["seed"])
     sampling = Sampling(nsamples=args["nsamples"], seed=index, device=args["device"])
-    found = reconstruct(dirty, Options(network=args["out"], sampling=sampling), cycle)
+    found = reconstruct(dirty, Options(network=args["network"], sampling=sampling), cycle)
     value = score(found, dirty, components, kernel)
     return value, compare(found.sources, dirty, components, found.noise)

@@ -111,12 +111,22 @@ def arithmetic(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
         with torch.autocast(device.type, torch.bfloat16):
             yield
         return
+    if device.type != "cuda":
+        yield
+        return
     cudnn = torch.backends.cudnn
-    before, cudnn.allow_tf32 = cudnn.allow_tf32, False
+    # The older of the two cannot be read where a session has set the newer.
+    place, name, exact = (
+        (cudnn.conv, "fp32_precision", "ieee")
+        if hasattr(cudnn, "conv")
+        else (cudnn, "allow_tf32", False)
+    )
+    before = getattr(place, name)
+    setattr(place, name, exact)
     try:
         yield
     finally:
-        cudnn.allow_tf32 = before
+        setattr(place, name, before)
 
 
 def free_memory(device: torch.device) -> float:

@@ -21,7 +21,8 @@ def estimator(examples: Iterable[torch.Tensor], rank: int) -> torch.Tensor:
 
     With the covariances of noise N and skies S and that of targets with skies T, the estimate
     of a target from an image d is T (S + N)^-1 d (Wiener filter; Kay 1993, Fundamentals of
-    Statistical Signal Processing: Estimation Theory, eq. 12.20, of zero mean).
+    Statistical Signal Processing: Estimation Theory, eq. 12.20). The means of all are counted
+    to what varies, as if those of noise and sky had nothing to do with each other.
 
     Parameters
     ----------

@@ -43,7 +43,7 @@ class PlacedUNet(UNet):
         shown = [condition, self.position.expand(len(x), -1, -1, -1)]
         if self.memory is not None:
             sky = self.recalled(condition[:, 1:2])
-            # As skies are shown: their root.
+            # As skies are with the power of the published root, so that no source is small.
             shown.append(sky.sign() * sky.abs().sqrt())
         return super().forward(x, torch.cat(shown, 1), noise, shape)
 

@@ -34,9 +34,14 @@ class Plan:
         Learning rate, falling as 1/sqrt(step) after `flat` steps.
     flat : int
     validation : int
-        Validation fields, on arrays that no training field uses.
+        Validation fields; of the general law, on arrays that no training field uses.
     interval : int
         Steps between validations.
+
+    Raises
+    ------
+    ValueError
+        If a number is not positive, the seed is negative or more fields enter than there are.
     """
 
     seed: int = 0
@@ -48,6 +53,15 @@ class Plan:
     flat: int = 3000
     validation: int = 32
     interval: int = 500
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ValueError(f"seed must be at least 0, got {self.seed}")
+        for name in ("batch", "crop", "pool", "fresh", "rate", "flat", "validation", "interval"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        if self.fresh > self.pool:
+            raise ValueError(f"fresh must be at most pool={self.pool}, got {self.fresh}")
 
 
 @dataclass(frozen=True)

@@ -156,7 +156,7 @@ def draw(log_odds: np.ndarray, site: np.ndarray, random: np.random.Generator) ->
 
 def _smoothing(length: int, sigma: float) -> np.ndarray:
     """The matrix that convolves an axis with a Gaussian of unit sum, shape (length, length)."""
-    # Where it is large, making it takes little beside the product with it.
+    # Large ones would fill the memory, and take no longer to make than to multiply with.
     return _kept(length, sigma) if length <= _SMALL else _gaussian(length, sigma)
 
 

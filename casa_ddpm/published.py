@@ -45,7 +45,9 @@ LATTICE = 1.0
 AXES, FLUX, MOST, EMPTY = (0.4, 0.8), (5e-5, 5e-4), 5, 0.05
 #: Dirty images are shown as 2 d / BRIGHTEST - 1 [Jy/beam].
 BRIGHTEST = 5e-4
-_SKY, _POINTING, _NOISE, _MEMORY = 1, 2, 3, 4
+_SKY, _POINTING, _NOISE = 1, 2, 3
+#: Pointings that are kept.
+_KEPT = 512
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ def _truth(components: Components) -> torch.Tensor:
     return block_mean(torch.tensor(image(components, BLOCK * WINDOW), dtype=torch.float32))
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=_KEPT)
 def pointing(seed: int, stream: str, index: int, device: str = "cpu") -> Pointing:
     """A pointing at a random place within SCATTER of the centre, uniform in area."""
     rng = np.random.default_rng([seed, STREAMS[stream], _POINTING, index])
@@ -171,11 +173,13 @@ def simulate(indices, settings: Settings, seed: int, stream: str, device="cpu") 
     -------
     Fields
     """
+    # More than are kept come round when they are forgotten.
+    at = pointing if settings.pointings <= _KEPT else pointing.__wrapped__
     drawn, images, targets = [], [], []
     for index in indices:
         rng = np.random.default_rng([seed, STREAMS[stream], _SKY, index])
         components = draw_sky(rng)
-        where = pointing(seed, stream, index % settings.pointings, str(device))
+        where = at(seed, stream, index % settings.pointings, str(device))
         if settings.independent:
             words = np.random.SeedSequence([seed, STREAMS[stream], _NOISE, index])
             own = int(words.generate_state(1, np.uint64)[0] >> np.uint64(1))
@@ -192,14 +196,14 @@ def simulate(indices, settings: Settings, seed: int, stream: str, device="cpu") 
 
 
 def memorised(settings: Settings, seed: int, indices) -> torch.Tensor:
-    """Noise, noise-free sky and truth of fields that no network is trained on, apart.
+    """Noise, noise-free sky and truth, apart, of fields of the stream 'memory'.
 
     Parameters
     ----------
     settings : Settings
     seed : int
     indices : sequence of int
-        From 0; pointings of the training stream beyond those of its fields.
+        Numbers of the fields in the stream; each has a pointing of its own.
 
     Returns
     -------
@@ -209,10 +213,8 @@ def memorised(settings: Settings, seed: int, indices) -> torch.Tensor:
     """
     found = []
     for index in indices:
-        rng = np.random.default_rng([seed, STREAMS["train"], _MEMORY, index])
-        components = draw_sky(rng)
-        # Not kept: each is used once.
-        where = pointing.__wrapped__(seed, "train", settings.pointings + index)
+        components = draw_sky(np.random.default_rng([seed, STREAMS["memory"], _SKY, index]))
+        where = pointing.__wrapped__(seed, "memory", index)
         noise = where.noise(NOISE, settings.conditioning) / RMS
         sky = where.sky(components, settings.conditioning) / RMS
         found.append(torch.stack([noise, sky, _truth(components) / PUBLISHED_SCALE]))

@@ -32,7 +32,7 @@ CAP = 300.0
 #: Ratio of a beam's axes beyond which no field is drawn.
 MOST_ELONGATED = 4
 #: Independent random streams.
-STREAMS = {"train": 0, "validation": 1, "test": 2, "demo": 3, "calibration": 4}
+STREAMS = {"train": 0, "validation": 1, "test": 2, "demo": 3, "calibration": 4, "memory": 5}
 #: Arrays that no training field uses.
 VALIDATION_ARRAYS = ("alma.cycle8.4", "aca.cycle7", "vla.b", "atca_6c", "atca_h214", "meerkat")
 #: Consecutive fields that share one observation, each with its own sky and noise.

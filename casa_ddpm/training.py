@@ -66,7 +66,8 @@ class Trainer:
         seed = [self.plan.seed, 8, self.step]
         value = self._loss(self.denoiser, examples, seed, self.device).mean()
         value.backward()
-        torch.nn.utils.clip_grad_norm_(self.denoiser.parameters(), 1.0)
+        # What is not finite would spoil the weights, and the state that is saved.
+        torch.nn.utils.clip_grad_norm_(self.denoiser.parameters(), 1.0, error_if_nonfinite=True)
         self.optimiser.step()
         self.step += 1
         # Power-function average over about the last tenth of the run (Karras 2024, eq. 2).
@@ -149,7 +150,9 @@ class Trainer:
             raise ValueError(f"resume folder {str(folder)!r} mixes the steps {sorted(steps)}")
         stored = {name: load_file(path) for name, path in paths.items()}
         self.step = steps.pop()
-        self.settings = replace(self.settings, history=_training_of(settings))
+        self.settings = replace(
+            self.settings, history=_training_of(settings) | self.settings.history
+        )
         for model in (self.denoiser, self.average):
             # What a network was told before its training is no parameter.
             for own, kept in zip(model.buffers(), trained.buffers(), strict=True):
@@ -224,22 +227,28 @@ def run(args: argparse.Namespace) -> int:
     Raises
     ------
     ValueError
-        If minutes is not positive, the device is not there, the law does not allow what is asked
-        or out holds another run's network.
+        If minutes is not positive or too few for a step, the device is not there, the law does
+        not allow what is asked or out holds another run's network.
     """
     started = time.monotonic()
     if not args.minutes > 0:
         raise ValueError(f"minutes must be positive, got {args.minutes}")
+    if args.resume and args.start:
+        raise ValueError(f"start must not be given with resume, got {args.start!r}")
     out = Path(args.out)
-    if (out / "network.safetensors").exists() and Path(args.resume or "") != out:
+    goes_on = args.resume and Path(args.resume).resolve() == out.resolve()
+    if (out / "network.safetensors").exists() and not goes_on:
         raise ValueError(f"out {args.out!r} holds a network; resume from it or name another")
     device = _device(args.device)
     if args.threads:
         torch.set_num_threads(args.threads)
     plan = Plan(**{name: getattr(args, name) for name in asdict(Plan())})
     law = laws.LAWS[args.law](args)
-    plan = replace(plan, crop=min(plan.crop, law.npix))
+    # Where a network works on whole images alone, it is trained on such.
+    plan = replace(plan, crop=law.settings.npix or min(plan.crop, law.npix))
     trainer = Trainer(law.settings, plan, device)
+    if plan.crop % trainer.denoiser.stride:
+        raise ValueError(f"crop must be a multiple of {trainer.denoiser.stride}, got {plan.crop}")
     if args.resume:
         trainer.resume(Path(args.resume))
     elif args.start:
@@ -248,12 +257,15 @@ def run(args: argparse.Namespace) -> int:
     if not (args.resume or args.start):
         law.prepare(trainer.denoiser, plan.seed, args.workers)
         trainer.average.load_state_dict(trainer.denoiser.state_dict())
+    before = trainer.step
     executor = workers.pool(args.workers) if args.workers else None
     try:
         _loop(trainer, law, executor, out, started + 60 * args.minutes)
     finally:
         if executor:
             executor.shutdown(cancel_futures=True)
+    if trainer.step == before:
+        raise ValueError(f"minutes must be enough for a step after the fields, got {args.minutes}")
     return 0
 
 
@@ -273,7 +285,7 @@ def _loop(trainer: Trainer, law: laws.Law, executor, out: Path, until: float) ->
     held_out = held_out.to(trainer.device)
     pool = Pool(plan, law.fields, trainer.step, trainer.device, executor)
     recent: list[float] = []
-    validation = None
+    first, validation = trainer.step, None
     bar = progress(steps(trainer, pool, until), "training", initial=trainer.step, unit="step")
     try:
         for value in bar:
@@ -285,8 +297,11 @@ def _loop(trainer: Trainer, law: laws.Law, executor, out: Path, until: float) ->
                 trainer.save(out, validation)
                 if hasattr(bar, "set_postfix"):
                     bar.set_postfix(validation=f"{validation:.4f}")
+        if trainer.step % plan.interval:
+            validation = trainer.validate(held_out)
     finally:  # what a Ctrl-C interrupts is kept as well
-        trainer.save(out, validation)
+        if trainer.step > first:
+            trainer.save(out, validation)
         if (out / "log.csv").exists():
             plot(out / "log.csv")
 

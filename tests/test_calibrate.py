@@ -113,7 +113,21 @@ def test_command(tmp_path, monkeypatch):
     rows = account["check"]["prob"]
     assert sum(row["candidates"] for row in rows) > 0
     assert after.widths == before.widths and after.history["step"] == before.history["step"]
+    assert list(tmp_path.iterdir()) == [out]
     assert cli.main(arguments) != 0  # nothing is overwritten
+
+
+def test_what_fails_leaves_nothing(tmp_path, capsys):
+    out = tmp_path / "n.safetensors"
+    arguments = [
+        "calibrate", "--network", "default", "--out", str(out), "--fields", "1", "--search", "1",
+        "--temperatures", "1", "--npix", "64", "--nsamples", "2",
+    ]  # fmt: skip
+    assert cli.main(arguments) != 0
+    assert "calibration must have at least 25 sources" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+    assert cli.main([*arguments[:-1], "1"]) != 0
+    assert "nsamples must be at least 2, got 1" in capsys.readouterr().err
 
 
 def test_a_network_of_the_published_protocol_is_refused(tmp_path, capsys):

@@ -1,6 +1,9 @@
 """What a network is trained on: by default any sky, the published protocol where asked for."""
 
 import argparse
+import itertools
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -39,7 +42,7 @@ def test_published(conditioning):
     settings = chosen.settings
     assert (settings.conditioning, settings.position) == (conditioning, 3)
     assert (settings.normalisation.kind, settings.normalisation.gamma) == ("published", 10)
-    assert settings.history == {"law": "published"}
+    assert settings.history == {"law": "published", "pointings": 256, "memorised": 16384}
 
 
 @pytest.mark.parametrize(
@@ -53,7 +56,10 @@ def test_published(conditioning):
             "--law published --conditioning uv --memory 5000",
             "memory must be at most 4096, got 5000",
         ),
-        ("--law published --conditioning uv --memorised 0", "memorised must be at least 1, got 0"),
+        (
+            "--law published --conditioning uv --memory 9 --memorised 4095",
+            "memorised must be at least 4096, got 4095",
+        ),
         ("--law published --conditioning uv --pointings 0", "pointings must be at least 1, got 0"),
         ("--crop 300", "crop must be at most npix=192, got 300"),
     ],
@@ -108,13 +114,27 @@ def test_pointings_are_as_many_as_asked():
 
 def test_memory_tells_the_sky_from_the_noise():
     """Of the fields that it follows from; it is the same from any number of processes."""
-    chosen = law(*"--law published --conditioning uv --memory 32 --memorised 16".split())
+    chosen = replace(law(*"--law published --conditioning uv --memory 32".split()), memorised=16)
     one, two = chosen.settings.build(), chosen.settings.build()
     chosen.prepare(one, 0)
     chosen.prepare(two, 0, processes=2)
     torch.testing.assert_close(one.network.memory, two.network.memory)
-    apart = published.memorised(chosen.fields, 0, range(16))
-    noise, sky, target = apart[:, :, None].unbind(1)
+    noise, sky, target = published.memorised(chosen.fields, 0, range(16))[:, :, None].unbind(1)
     got = one.network.recalled(noise + sky)
     assert float((got - target).norm()) < 0.05 * float(target.norm())
     assert float(one.network.recalled(noise).norm()) < 0.05 * float(target.norm())
+
+
+def test_memory_is_in_the_network_that_is_written(tmp_path, monkeypatch):
+    """As it was made before the training, in the averaged weights as well."""
+    ticks = itertools.count(0, 0.5)
+    monkeypatch.setattr(training, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
+    words = "--law published --conditioning uv --memory 2 --pointings 1"
+    few = replace(law(*words.split()), memorised=2)
+    monkeypatch.setitem(laws.LAWS, "published", lambda args: few)
+    training.run(arguments("--out", str(tmp_path / "run"), *words.split()))
+    trained, settings = checkpoint.load(tmp_path / "run" / "network.safetensors")
+    wanted = few.settings.build()
+    few.prepare(wanted, 0)
+    torch.testing.assert_close(trained.network.memory, wanted.network.memory)
+    assert settings.history["pointings"] == 1

@@ -3,6 +3,7 @@
 import argparse
 import csv
 import itertools
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -274,6 +275,45 @@ def test_nothing_is_left_where_there_is_nothing_to_resume(tmp_path):
     with pytest.raises(ValueError, match="resume folder .* lacks"):
         training.run(arguments(tmp_path / "run", "--resume", str(tmp_path / "none")))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--batch 0", "batch must be positive, got 0"),
+        ("--interval 0", "interval must be positive, got 0"),
+        ("--flat -1", "flat must be positive, got -1"),
+        ("--seed -1", "seed must be at least 0, got -1"),
+        ("--fresh 9", "fresh must be at most pool=4, got 9"),
+        ("--crop 17", "crop must be a multiple of 4, got 17"),
+        ("--resume a --start default", "start must not be given with resume, got 'default'"),
+        ("--minutes 1e-9", "minutes must be enough for a step after the fields, got 1e-09"),
+    ],
+)
+def test_what_cannot_be_trained(tmp_path, options, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        training.run(arguments(tmp_path / "run", *options.split()))
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_no_run_is_overwritten_whatever_its_folder_is_called(tmp_path, monkeypatch):
+    Trainer(SETTINGS, PLAN, "cpu").save(tmp_path, None)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="holds a network; resume from it or name another"):
+        training.run(arguments("."))
+    ticks = itertools.count(0, 0.5)
+    monkeypatch.setattr(training, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
+    assert training.run(arguments(".", "--resume", str(tmp_path))) == 0  # the same folder
+
+
+def test_what_is_not_finite_does_not_spoil_the_weights():
+    trainer = Trainer(SETTINGS, PLAN, "cpu")
+    examples = draw(range(2), simulator.Settings(npix=16), 0, "train")
+    examples.target[:] = float("nan")
+    with pytest.raises(RuntimeError, match="non-finite"):
+        trainer.train(examples)
+    assert trainer.step == 0
+    assert all(parameter.isfinite().all() for parameter in trainer.denoiser.parameters())
 
 
 def test_start_takes_the_weights_of_a_network(tmp_path):
