@@ -17,6 +17,14 @@ from casa_ddpm.dirty import Beam
 _MARGIN = 4.0
 
 
+def check_cell(beam: Beam, cell: float) -> None:
+    """Check that a cell [arcsec] is at most half of the beam; a ValueError where it is not."""
+    if beam.fwhm < 2 * cell:
+        raise ValueError(
+            f"cell must be at most half of the beam ({beam.fwhm:.4g} arcsec), got {cell:.4g}"
+        )
+
+
 @dataclass(frozen=True)
 class Frame:
     """A pair of grids, the image's own and the canonical one.
@@ -59,10 +67,7 @@ class Frame:
         ValueError
             If the cell leaves fewer than 2 pixels per beam.
         """
-        if beam.fwhm < 2 * cell:
-            raise ValueError(
-                f"cell must be at most half of the beam ({beam.fwhm:.4g} arcsec), got {cell:.4g}"
-            )
+        check_cell(beam, cell)
         ratio = scale * cell / beam.fwhm
         margin = _MARGIN * beam.fwhm / cell
         canonical, padded, before = [], [], []

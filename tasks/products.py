@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,10 +13,24 @@ from casa_ddpm import catalogue, checkpoint, picture
 from casa_ddpm.dirty import DirtyImage
 from casa_ddpm.reconstruction import Reconstruction
 
-#: What is written, in the order of docs. An earlier run's must be out of the way.
-SUFFIXES = (
-    ".model.std", ".prob", ".samples", ".cl", ".cat.ecsv", ".cat.fits", ".crtf", ".reg", ".png",
-)  # fmt: skip
+from .suffixes import CATALOGUE, OURS
+
+
+def check_ours(name: str) -> None:
+    """Check that files which a run would replace are an earlier run's.
+
+    Raises
+    ------
+    FileExistsError
+        If there are some of the products' names, but no catalogue, which every run writes.
+    """
+    there = [name + suffix for suffix in OURS if os.path.lexists(name + suffix)]
+    if there and name + CATALOGUE not in there:
+        raise FileExistsError(
+            f"imagename={name!r} must not be the prefix of {', '.join(there)}, which would be "
+            f"replaced and, as there is no {name + CATALOGUE}, are of no earlier run: move them, "
+            "or take another imagename"
+        )
 
 
 def write(

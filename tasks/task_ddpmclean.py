@@ -19,6 +19,7 @@ from casa_ddpm.posterior import Sampling
 from casa_ddpm.reconstruction import Options, Reconstruction, load_network, reconstruct_cube
 
 from . import effect, products, summary
+from .suffixes import OURS
 
 #: Major cycles when nmajor=-1 sets no limit: more have never helped.
 _MOST_CYCLES = 10
@@ -60,6 +61,8 @@ def _run(
     clock: _Clock,
 ) -> dict[str, Any]:  # fmt: skip
     """All that is done under the name of the products, once that is settled."""
+    if parameters["niter"] != 0:
+        products.check_ours(name)
     with _imager(casa, parameters | {"imagename": name, "restart": True}) as imager:
         start = imager.model()
         with clock("dirty"):
@@ -73,15 +76,17 @@ def _run(
         nothing_done = imager.summary()
         journal.replace(*_restored(parameters))
         _restore(imager, parameters, clock)
-        if found or not parameters["calcres"]:
-            imager.save_model()
-    if not found:
-        casa.write_history(name, casa.products(name), "ddpmclean", parameters)
-        return nothing_done | {"ddpm": {"imagename": name, "seconds": clock.seconds}}
+    table = None
     with clock("write"):
-        journal.replace(*products.SUFFIXES)
-        table = products.write(casa, name, planes, found, parameters)
+        if found:
+            journal.replace(*OURS)
+            table = products.write(casa, name, planes, found, parameters)
         casa.write_history(name, casa.products(name), "ddpmclean", parameters)
+    # The products are whole: whatever becomes of the visibilities' model, they stay.
+    journal.close()
+    imager.save_model()
+    if table is None:
+        return nothing_done | {"ddpm": {"imagename": name, "seconds": clock.seconds}}
     _tell_noise(casa.log, planes[0], found[0])
     casa.log(f"{len(table)} sources with probability of at least {parameters['minprob']}")
     return (

@@ -263,6 +263,31 @@ def test_several_measurement_sets(small_ms):
     assert_array_equal(dirty.data, pixels("theirs.residual")[:, :, 0, 0].T)
 
 
+def test_one_of_several_measurement_sets_may_have_nothing(small_ms, folder):
+    """As in tclean; where all have nothing it is an error."""
+    shutil.copytree(small_ms.path, "copy.ms")
+    parameters = small_ms.parameters | {"vis": [small_ms.path, "copy.ms"]}
+    chosen = parameters | {"uvrange": ["", ">900km"], "niter": -1}
+    with casa.VisibilityImager(chosen | {"imagename": "ours"}) as imager:
+        (dirty,) = imager.dirty()
+    with casa.VisibilityImager(small_ms.parameters | {"imagename": "one", "niter": -1}) as imager:
+        (alone,) = imager.dirty()
+    assert_array_equal(dirty.data, alone.data)
+    assert dirty.thermal == alone.thermal
+    with pytest.raises(ValueError, match="uvrange='>900km' selects nothing of vis="):
+        casa.VisibilityImager(parameters | {"uvrange": ">900km", "imagename": "x"})
+
+
+def test_a_coarse_cell_is_refused_before_the_data_are_imaged(small_ms):
+    parameters = small_ms.parameters | {"cell": "0.9arcsec", "imagename": "x", "niter": -1}
+    with (
+        casa.VisibilityImager(parameters) as imager,
+        pytest.raises(ValueError, match="cell must be at most half of the beam"),
+    ):
+        imager.dirty()
+    assert os.path.exists("x.psf") and not os.path.exists("x.residual")
+
+
 def test_locks_are_released_after_an_error(small_ms):
     with (
         pytest.raises(ZeroDivisionError),
@@ -707,6 +732,38 @@ def test_pixels_outside_the_primary_beam_may_be_nan(imaged):
     read = casa.ImageImager("x", "d.im", str(folder / "in.psf"), "pb.im").dirty()[0]
     assert read.data[4, 3] == 0 and not read.valid[4, 3]
     assert header("x.residual")["good"] == read.valid.sum() < dirty.data.size
+
+
+@pytest.mark.parametrize("with_pb", [False, True])
+def test_masked_pixels_of_the_dirty_image_are_no_image(imaged, with_pb):
+    folder, dirty, _ = imaged
+    shutil.copytree(folder / "in.residual", "d.im")
+    tool = image()
+    tool.open("d.im")
+    tool.calcmask("'d.im' < 0.002", name="own")
+    tool.done()
+    pb = str(folder / "in.pb") if with_pb else ""
+    imager = casa.ImageImager("x", "d.im", str(folder / "in.psf"), pb)
+    (read,) = imager.dirty()
+    assert_array_equal(read.valid, (dirty.data < 0.002) & (dirty.valid | (not with_pb)))
+    assert_array_equal(imager.mask()[0], read.valid)
+    assert header("x.residual")["good"] == read.valid.sum() < dirty.data.size
+
+
+@pytest.mark.parametrize("name", ["pbimage", "startmodel"])
+def test_images_of_another_place_are_refused(imaged, name):
+    folder, _, _ = imaged
+    paths = [str(folder / f"in.{part}") for part in ("residual", "psf")]
+    tool = image()
+    tool.open(str(folder / "in.pb"))
+    crval = tool.coordsys().torecord()["direction0"]["crval"]
+    tool.done()
+    image_with_beam(folder / "in.pb", "away.im", unit="", crval=crval + np.array([0, 1e-6]))
+    with pytest.raises(ValueError, match=f"{name}='away.im' must lie where .* 1.7.* pixels from"):
+        casa.ImageImager("x", *paths, **{name: "away.im"})
+    shutil.move("away.im", "x.model")
+    with pytest.raises(ValueError, match="imagename='x.model' must lie where dirtyimage="):
+        casa.ImageImager("x", *paths)
 
 
 def test_image_imager_starts_from_a_model(imaged):

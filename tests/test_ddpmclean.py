@@ -327,7 +327,6 @@ def _edit(source, target, data=None, **header):
 @pytest.mark.parametrize(
     ("wrong", "text"),
     [
-        ("nan", "dirtyimage"),
         ("shape", "psfimage"),
         ("cell", "psfimage"),
         ("beam", "beam"),
@@ -338,10 +337,7 @@ def test_refused_images(dirty_fits, tmp_path, monkeypatch, wrong, text):
     monkeypatch.chdir(tmp_path)
     dirty, psf = dirty_fits / "d.residual.fits", dirty_fits / "d.psf.fits"
     _edit(dirty, "dirty.fits", BUNIT="Jy/beam")
-    if wrong == "nan":
-        os.remove("dirty.fits")
-        _edit(dirty, "dirty.fits", lambda pixels: np.where(pixels == pixels.max(), np.nan, pixels))
-    elif wrong == "shape":
+    if wrong == "shape":
         _edit(psf, "psf.fits", lambda pixels: pixels[..., :-2, :])
     elif wrong == "cell":
         _edit(psf, "psf.fits", CDELT1=-4e-5, CDELT2=4e-5)
@@ -355,6 +351,18 @@ def test_refused_images(dirty_fits, tmp_path, monkeypatch, wrong, text):
     with pytest.raises(ValueError, match=text):
         ddpmclean(dirtyimage="dirty.fits", imagename="a", **values, **FAST)
     assert sorted(os.listdir()) == before
+
+
+def test_files_that_are_not_ours_are_kept(dirty_fits, tmp_path, monkeypatch):
+    """A region file of the user's own with the name of a product."""
+    monkeypatch.chdir(tmp_path)
+    Path("a.crtf").write_text("#CRTFv0\n")
+    images = {"dirtyimage": "d.residual.fits", "psfimage": "d.psf.fits"}
+    values = {"imagename": "a"} | {name: str(dirty_fits / path) for name, path in images.items()}
+    with pytest.raises(FileExistsError, match="imagename='a' must not be the prefix of a.crtf, wh"):
+        ddpmclean(**values, **FAST)
+    assert os.listdir() == ["a.crtf"]
+    assert Path("a.crtf").read_text() == "#CRTFv0\n"
 
 
 @pytest.mark.slow

@@ -88,7 +88,9 @@ CONTINUUM = {
     "continued": [{}, {"niter": 10}],
     "wproject": {"gridder": "wproject", "wprojplanes": 4},
     "widefield": {"gridder": "widefield", "wprojplanes": 2, "facets": 2, "imsize": 128},
-    "mosaic, flat sky": MOSAIC | {"normtype": "flatsky", "pblimit": 0.3, "phasecenter": 1},
+    "mosaic, flat sky": MOSAIC | {
+        "normtype": "flatsky", "pblimit": 0.3, "phasecenter": 1, "niter": 0,
+    },
     "mosaic, uniform": MOSAIC | {
         "weighting": "uniform", "mosweight": False, "psfphasecenter": CENTRE, "usepointing": True,
     },

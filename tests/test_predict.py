@@ -72,6 +72,27 @@ def test_the_saved_model_leaves_the_residual(small_ms, tmp_path, savemodel):
     assert np.abs(mine).max() > 0
 
 
+def test_a_model_is_predicted_with_no_pass(small_ms, tmp_path):
+    """niter=0 with a model: alone, and together with images, as tclean does it."""
+    from casatasks import tclean
+
+    imaging = {"imsize": 96, "cell": "0.12arcsec", "niter": 0, "savemodel": "modelcolumn"}
+    first = {"vis": small_ms.path, "imagename": str(tmp_path / "first"), "niter": 10}
+    tclean(**(imaging | {"savemodel": "none"} | first))
+    start = str(tmp_path / "first.model")
+    predicted = []
+    for whose, task in (("theirs", tclean), ("ours", ddpmclean)):
+        for images in (True, False):
+            name = f"{whose}{images}"
+            vis = copy_of(small_ms, tmp_path / f"{name}.ms")
+            own = {"vis": vis, "imagename": str(tmp_path / name), "startmodel": start}
+            task(**imaging, **own, calcpsf=images, calcres=images)
+            predicted.append(column(vis, "MODEL_DATA"))
+    assert np.abs(predicted[0]).max() > 0.005
+    for other in predicted[1:]:
+        np.testing.assert_allclose(other, predicted[0], atol=1e-7)
+
+
 def test_no_model_is_saved_unless_asked(small_ms, tmp_path):
     vis = copy_of(small_ms, tmp_path / "kept.ms")
     before = checksum(vis)

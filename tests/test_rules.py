@@ -126,13 +126,39 @@ def test_counts_are_parameters():
         ({"startmodel": {}}, "startmodel must name an existing model image, got {}: not found"),
         ({"vptable": "no.vp"}, "vptable must name an existing table .* got 'no.vp': not found"),
         ({"device": "gpu"}, "device must be 'auto', 'cpu', 'cuda', 'cuda:N' or 'mps', got 'gpu'"),
+        (
+            {"mask": "out.crtf"},
+            "mask must not be a file that the products of imagename='out' replace, got 'out.crtf'",
+        ),
+        (
+            {"vis": "", "dirtyimage": "dirty.fits", "mask": "circle[[8pix,8pix],5pix]"},
+            "mask must be '' beside dirtyimage, got 'circle.*: the pixel mask of dirtyimage",
+        ),
+        (
+            {"vis": "", "dirtyimage": "dirty.fits", "usemask": "pb"},
+            "usemask must be 'user' beside dirtyimage, got 'pb'",
+        ),
+        (
+            {"gridder": "mosaic", "normtype": "flatsky"},
+            "normtype='flatsky' with gridder='mosaic' is not supported yet: use normtype='flatnoi",
+        ),
     ],
 )
 def test_refused(folder, values, text):
+    (folder / "out.crtf").touch()
     before = sorted(folder.rglob("*"))
     with pytest.raises(ValueError, match=text):
         parameters.validate(valid(**values))
     assert sorted(folder.rglob("*")) == before
+
+
+def test_visibilities_not_writable(folder, monkeypatch):
+    """Known before the imaging, and only where a model is to be written."""
+    monkeypatch.setattr(os, "access", lambda path, mode: "a.ms" not in str(path))
+    parameters.validate(valid())
+    for savemodel in ("modelcolumn", "virtual"):
+        with pytest.raises(ValueError, match=f"savemodel='{savemodel}' must have a .* vis='a.ms'"):
+            parameters.validate(valid(savemodel=savemodel))
 
 
 def test_folder_not_writable(folder, monkeypatch):

@@ -22,8 +22,10 @@ from casa_ddpm.casa.images import (
     write_planes,
 )
 from casa_ddpm.casa.inputs import (
+    InputImage,
     check_apart,
     check_grid,
+    check_place,
     clean_beam,
     dirty_data,
     model_data,
@@ -45,7 +47,8 @@ class ImageImager:
     imagename : str
         Prefix of the products.
     dirtyimage : str
-        Dirty image [Jy/beam], CASA image or FITS, one plane.
+        Dirty image [Jy/beam], CASA image or FITS, one plane. Where its pixels are masked there is
+        no image.
     psfimage : str
         Its PSF, of the same shape and cell, peak 1 at pixel (nx//2, ny//2).
         Without one a Gaussian of the header's beam stands in.
@@ -96,15 +99,15 @@ class ImageImager:
             check_apart(imagename, name, path)
         inputs = {name: read_input(name, path) for name, path in given.items()}
         self._source = inputs["dirtyimage"]
-        for other in inputs.values():
+        for name, other in inputs.items():
             check_grid(other, self._source)
+            if name != "psfimage":  # which looks the same wherever it is
+                check_place(other, self._source)
         psf, pb = inputs.get("psfimage"), inputs.get("pbimage")
         given_psf = None if psf is None else psf_data(psf)
         self._beam = clean_beam(self._source, psf)
-        self._pb = self._field = None
-        if pb is not None:
-            self._pb = np.nan_to_num(pb.data)
-            self._field = pb.good & (self._pb > pblimit)
+        self._pb = None if pb is None else np.nan_to_num(pb.data)
+        self._field = self._imaged(pb, pblimit)
         self._data = dirty_data(self._source, self._field)
         self._psf = self._gaussian() if given_psf is None else given_psf
         start = inputs.get("startmodel")
@@ -114,6 +117,10 @@ class ImageImager:
                 f"{start.label} must not be given where {imagename + '.model'!r} exists, "
                 "which the run goes on from"
             )
+        if os.path.isdir(imagename + ".model"):
+            earlier = read_input("imagename", imagename + ".model")
+            check_grid(earlier, self._source)
+            check_place(earlier, self._source)
         if given_psf is None:
             log(
                 "No psfimage: a Gaussian of the header's beam stands in for the PSF. Its sidelobes "
@@ -222,6 +229,13 @@ class ImageImager:
 
     def save_model(self) -> None:
         """There are no visibilities to predict; there to be like `VisibilityImager`."""
+
+    def _imaged(self, pb: InputImage | None, pblimit: float) -> np.ndarray | None:
+        """Where there is an image, bool of shape (ny, nx); None where that is everywhere."""
+        good = self._source.good
+        if pb is not None and self._pb is not None:
+            return good & pb.good & (self._pb > pblimit)
+        return None if good.all() else good
 
     def _subtract(self, model: np.ndarray) -> np.ndarray:
         return self._data - convolve(model, self._psf)

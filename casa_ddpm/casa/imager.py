@@ -18,10 +18,12 @@ from casatools import synthesisutils, table
 
 from casa_ddpm.casa import outliers
 from casa_ddpm.casa.complaints import readable, shaping, words
+from casa_ddpm.casa.coordinates import square_cell
 from casa_ddpm.casa.images import (
     log,
     next_name,
     opened,
+    read_beams,
     read_dirty,
     read_planes,
     write_image,
@@ -39,6 +41,7 @@ from casa_ddpm.casa.regions import check_regions, why_empty
 from casa_ddpm.casa.sensitivity import thermal_noise
 from casa_ddpm.casa.visibilities import check_data, falls_back, most_fields
 from casa_ddpm.dirty import DirtyImage
+from casa_ddpm.frame import check_cell
 
 
 class VisibilityImager:
@@ -257,8 +260,12 @@ class VisibilityImager:
         return ImagingDict().construct_residual_dict(self._records())
 
     def save_model(self) -> None:
-        """Predict the .model into the MeasurementSet, as `savemodel` asks; 'none' does nothing."""
-        if self.parameters["savemodel"] == "none":
+        """Predict the .model into the MeasurementSet, as `savemodel` asks; 'none' does nothing.
+
+        Nor is there anything to predict where images are made and none of them is a model.
+        """
+        makes_images = self.parameters["calcpsf"] or self.parameters["calcres"]
+        if self.parameters["savemodel"] == "none" or (makes_images and self.model() is None):
             return
         self.close()
         try:
@@ -294,10 +301,22 @@ class VisibilityImager:
             if self.parameters["psfphasecenter"] != "" and self._mosaic():
                 imager = self._psf_elsewhere()
             imager.makePB()
+            self._check_cell()
         if self.parameters["gridder"] in ("mosaic", "awproject"):
             imager.checkPB()
         if self.parameters["calcres"]:
             imager.runMajorCycle(isCleanCycle=False)
+
+    def _check_cell(self) -> None:
+        """What a reconstruction would refuse, before the data are imaged."""
+        if self.only_dirty:
+            return
+        with opened(self.imagename + ".psf") as tool:
+            beams, cell = read_beams(tool), square_cell(tool.coordsys().torecord())
+        for beam, psf in zip(beams, read_planes(self.imagename + ".psf"), strict=True):
+            # What is blank is complained of as such, later.
+            if beam is not None and psf.any():
+                check_cell(beam, cell)
 
     def _read_planes(self) -> list[DirtyImage | None]:
         try:
@@ -343,8 +362,9 @@ class VisibilityImager:
         """What an earlier run has left must fit, since tclean (and so this) would go on with it."""
         for switch, suffix in (("calcpsf", ".psf"), ("calcres", ".residual")):
             path = self.imagename + suffix
-            only_psf = switch == "calcres" and self.parameters["calcpsf"] and self.only_dirty
-            if not self.parameters[switch] and not os.path.isdir(path) and not only_psf:
+            # Without a pass the PSF alone can be made, or nothing but a model predicted.
+            needed = not self.only_dirty or (switch == "calcpsf" and self.parameters["calcres"])
+            if not self.parameters[switch] and not os.path.isdir(path) and needed:
                 raise FileNotFoundError(f"{switch}=False needs {path!r}, which does not exist")
         size = np.broadcast_to(self.parameters["imsize"], 2)
         for path in (self.imagename + suffix for suffix in (".psf", ".residual", ".model")):

@@ -86,7 +86,7 @@ def read_dirty(imagename: str) -> list[DirtyImage | None]:
         psfs, beams = _planes(tool), read_beams(tool)
     with opened(imagename + ".residual") as tool:
         data, imaged, record = _planes(tool), _mask(tool), tool.coordsys().torecord()
-    primary = _primary_beams(pb, imaged) if os.path.isdir(pb) else [None] * len(data)
+    primary = _primary_beams(pb, imaged) if os.path.isdir(pb) else [_flat(one) for one in imaged]
     wcs, cell = celestial_wcs(record), square_cell(record)
     if psfs[0].any() and len(psfs) == 1 and beams[0] is None:
         raise ValueError(f"{imagename}.psf must have a restoring beam, CASA could not fit one")
@@ -104,6 +104,11 @@ def read_dirty(imagename: str) -> list[DirtyImage | None]:
         else None
         for k, beam in enumerate(beams)
     ]
+
+
+def _flat(imaged: np.ndarray) -> np.ndarray | None:
+    """A primary beam of 1 where there is an image, NaN elsewhere; None where it is everywhere."""
+    return None if imaged.all() else np.where(imaged, 1, np.nan)
 
 
 def read_beams(tool: image) -> list[Beam | None]:

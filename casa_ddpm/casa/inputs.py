@@ -9,11 +9,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from astropy import units as u
+from astropy.coordinates import SkyCoord
 from casatools import image
 
-from casa_ddpm.casa.coordinates import square_cell
+from casa_ddpm.casa.coordinates import celestial_wcs, square_cell
 from casa_ddpm.casa.images import opened, read_beams
 from casa_ddpm.dirty import Beam
+
+#: Distance up to which corners are at the same place [cell].
+_SAME = 0.1
 
 
 @dataclass(frozen=True)
@@ -144,6 +148,22 @@ def check_grid(other: InputImage, dirty: InputImage) -> None:
         )
 
 
+def check_place(other: InputImage, dirty: InputImage) -> None:
+    """Check that the corners of an image are where those of the dirty image are on the sky."""
+    away = _corners(other).separation(_corners(dirty)).max()
+    cell = square_cell(dirty.record) * u.arcsec
+    if away > _SAME * cell:
+        raise ValueError(
+            f"{other.label} must lie where {dirty.label} does, got corners that are up to "
+            f"{away.to_value(u.arcsec) / cell.value:.3g} pixels from it"
+        )
+
+
+def _corners(one: InputImage) -> SkyCoord:
+    ny, nx = one.data.shape
+    return celestial_wcs(one.record).pixel_to_world([0, nx - 1, 0, nx - 1], [0, 0, ny - 1, ny - 1])
+
+
 def clean_beam(dirty: InputImage, psf: InputImage | None) -> Beam:
     """The PSF's beam, else the dirty image's."""
     beam = (psf and psf.beam) or dirty.beam
@@ -162,7 +182,7 @@ def dirty_data(dirty: InputImage, field: np.ndarray | None) -> np.ndarray:
     ----------
     dirty : InputImage
     field : ndarray of bool, shape (ny, nx), optional
-        True inside the primary beam; outside pixels may be NaN and become 0.
+        True where there is an image; elsewhere pixels may be NaN and become 0.
     """
     try:
         # tclean writes no unit into its .residual.
@@ -174,7 +194,7 @@ def dirty_data(dirty: InputImage, field: np.ndarray | None) -> np.ndarray:
     if inside.any():
         raise ValueError(
             f"{dirty.label} must have no NaN pixels, got {int(inside.sum())}; "
-            "those outside the primary beam are allowed where pbimage is given"
+            "those that its mask leaves out, or outside the primary beam of a pbimage, are allowed"
         )
     return np.where(bad, 0, dirty.data * scale)
 

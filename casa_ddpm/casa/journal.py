@@ -117,8 +117,9 @@ class Journal:
                 _remove(self._name + suffix)
 
     def close(self) -> None:
-        """Forget what there was before; the run's products are final."""
-        _discard(self._folder)
+        """Forget what there was before; the run's products are final. More than once is no harm."""
+        if os.path.lexists(self._folder):
+            _discard(self._folder)
 
     def _begin(self) -> None:
         part = self._folder + ".part"

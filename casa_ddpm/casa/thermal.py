@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ from casatools import table
 
 from casa_ddpm.casa.visibilities import (
     CHUNK,
+    NothingSelected,
     open_selected,
     selected_channels,
     selections,
@@ -63,10 +65,12 @@ def scatter(parameters: dict) -> float:
     """
     power, weight = 0.0, 0.0
     for path, chosen in selections(parameters):
-        for found in _differences(path, chosen, parameters["datacolumn"]):
-            for pairs in _clipped(list(_by_baseline(found))):
-                power += float(pairs.weight @ pairs.power)
-                weight += float(pairs.weight.sum())
+        # Of several MeasurementSets some may have nothing that is selected.
+        with suppress(NothingSelected):
+            for found in _differences(path, chosen, parameters["datacolumn"]):
+                for pairs in _clipped(list(_by_baseline(found))):
+                    power += float(pairs.weight @ pairs.power)
+                    weight += float(pairs.weight.sum())
     return float(np.sqrt(power / weight)) if weight > 0 else float("nan")
 
 

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 import numpy as np
 from casatools import ms, table
 
+from casa_ddpm.casa.images import log
+
 #: tclean's selection parameters and what the ms tool calls them.
 SELECTION = {
     "field": "field",
@@ -22,6 +24,10 @@ SELECTION = {
 }
 #: Rows of flags held in memory at a time.
 CHUNK = 20000
+
+
+class NothingSelected(ValueError):
+    """A selection that is right, and that no visibility is in."""
 
 
 def check_data(parameters: dict) -> None:
@@ -46,7 +52,16 @@ def check_data(parameters: dict) -> None:
         raise ValueError(f"vis must name a MeasurementSet, got {parameters['vis']!r}")
     for path in paths:
         _check_measurement_set(path, parameters["datacolumn"])
-    unflagged = [_has_data(path, chosen) for path, chosen in selections(parameters)]
+    unflagged, nothing = [], []
+    for path, chosen in selections(parameters):
+        try:
+            unflagged.append(_has_data(path, chosen))
+        except NothingSelected as error:
+            nothing.append(error)
+    if nothing and not unflagged:
+        raise nothing[0]
+    for empty in nothing:
+        log(f"{empty}: the other MeasurementSets are imaged", "WARN")
     if not any(unflagged):
         raise ValueError(f"vis={parameters['vis']!r} must hold data that are not all flagged")
 
@@ -134,7 +149,9 @@ def open_selected(path: str, chosen: dict[str, str]) -> Iterator[ms]:
         tool.open(path)
         for name, value in chosen.items():
             if not tool.msselect({SELECTION[name]: value}):
-                raise ValueError(f"{name}={value!r} selects nothing of vis={path!r}{_reason(tool)}")
+                reason = _reason(tool)
+                kind = ValueError if reason else NothingSelected
+                raise kind(f"{name}={value!r} selects nothing of vis={path!r}{reason}")
         yield tool
     finally:
         tool.done()

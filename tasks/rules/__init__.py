@@ -36,6 +36,9 @@ RULES: tuple[Callable[[Values], None], ...] = (
     files.measurement_sets_exist,
     files.images_exist,
     files.named_files_exist,
+    files.masks_are_of_visibilities,
+    files.products_replace_no_input,
+    files.models_can_be_saved,
     imagename.folder_writable,
     imsize.images_fit,
 )

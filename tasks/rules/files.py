@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from ..suffixes import OURS
 from .values import Values, as_list
 
 #: What the files are that a parameter names.
@@ -74,6 +75,49 @@ def named_files_exist(values: Values) -> None:
                 raise ValueError(
                     f"{parameter} must name {_FILES[parameter]}, got {name!r}: not found"
                 )
+
+
+def products_replace_no_input(values: Values) -> None:
+    """Keep a mask or model that has the name of a product of ours."""
+    name = values["imagename"]
+    if not isinstance(name, str):
+        return
+    products = {os.path.realpath(name + suffix) for suffix in OURS}
+    for parameter in ("mask", "startmodel"):
+        for path in as_list(values[parameter]):
+            if isinstance(path, str) and path and os.path.realpath(path) in products:
+                raise ValueError(
+                    f"{parameter} must not be a file that the products of imagename={name!r}"
+                    f" replace, got {path!r}: move it, or take another imagename"
+                )
+
+
+def models_can_be_saved(values: Values) -> None:
+    """Be able to write the model into the visibilities, where that is asked for."""
+    names = as_list(values["vis"])
+    for path in names if values["savemodel"] != "none" and not values["dirtyimage"] else ():
+        for file in (path, os.path.join(path, "table.dat")):
+            if os.path.exists(file) and not os.access(file, os.W_OK):
+                raise ValueError(
+                    f"savemodel={values['savemodel']!r} must have a MeasurementSet that can be"
+                    f" written, got vis={path!r}: {file} is not writable"
+                )
+
+
+def masks_are_of_visibilities(values: Values) -> None:
+    """Take a clean mask from the visibilities' images only."""
+    if not values["dirtyimage"]:
+        return
+    if values["usemask"] != "user":
+        raise ValueError(
+            f"usemask must be 'user' beside dirtyimage, got {values['usemask']!r}:"
+            f" the pixel mask of dirtyimage says where there is an image"
+        )
+    if values["mask"] not in ("", [], [""]):
+        raise ValueError(
+            f"mask must be '' beside dirtyimage, got {values['mask']!r}:"
+            f" the pixel mask of dirtyimage says where there is an image"
+        )
 
 
 def _is_measurement_set(path: Path) -> bool:

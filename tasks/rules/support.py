@@ -33,6 +33,16 @@ NOT_YET: tuple[tuple[Callable[[Values], bool], str, str], ...] = (
         "use gridder='mosaic'",
     ),
     (
+        lambda v: (
+            v["normtype"] in ("flatsky", "pbsquare")
+            and v["gridder"] in ("mosaic", "awproject", "awp2", "awphpg")
+            and v["niter"] != 0
+            and not v["dirtyimage"]
+        ),
+        "normtype={normtype!r} with gridder={gridder!r}",
+        "use normtype='flatnoise', whose .image.pbcor (pbcor=True) is the flat sky",
+    ),
+    (
         lambda v: v["interactive"],
         "interactive=True",
         "use interactive=False",
