@@ -124,6 +124,8 @@ def build(
         "y": y * u.pix,
         "flags": _flags(sources, dirty, x, y, pb),
     }
+    if dirty.wcs is not None:
+        columns |= _upright(sources, north(dirty.wcs, x, y))
     return _table(columns, {**_header(dirty, noise, sky), **(meta or {})})
 
 
@@ -222,6 +224,26 @@ def _sky(dirty: DirtyImage, x: np.ndarray, y: np.ndarray) -> SkyCoord | None:
     if sky.frame.name == "fk5" and sky.equinox.jyear == 2000:
         return sky
     return sky.icrs
+
+
+def north(wcs, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Angle from +y towards -x at which north lies, at pixels (x, y) [rad]."""
+    longitude, latitude = wcs.wcs_pix2world(x, y, 0)
+    # Towards the other pole where a step would lead over this one.
+    step = np.where(latitude < 89.99, 1e-3, -1e-3)
+    there_x, there_y = wcs.wcs_world2pix(longitude, latitude + step, 0)
+    return np.arctan2(-(there_x - x) * step, (there_y - y) * step)
+
+
+def _upright(sources: QTable, angle: np.ndarray) -> dict[str, u.Quantity]:
+    """Position angles, and errors along the axes, where north is at an angle from +y [rad]."""
+    across, along = (np.square(sources[name]) for name in ("ra_err", "dec_err"))
+    c, s = np.cos(angle) ** 2, np.sin(angle) ** 2
+    return {
+        "pa": (sources["pa"] - angle * u.rad).to(u.deg) % (180 * u.deg),
+        "ra_err": np.sqrt(c * across + s * along),
+        "dec_err": np.sqrt(s * across + c * along),
+    }
 
 
 def _names(sky: SkyCoord | None, x: np.ndarray, y: np.ndarray) -> list[str]:

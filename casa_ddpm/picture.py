@@ -14,6 +14,7 @@ from matplotlib.patches import Ellipse
 from matplotlib.patheffects import withStroke
 
 from casa_ddpm import scales, sky_panel
+from casa_ddpm.catalogue import north
 from casa_ddpm.dirty import Beam, DirtyImage
 
 #: Sources that get a number, and uncertain ones that are drawn at all.
@@ -216,10 +217,14 @@ def _mark(panel: Axes, catalogue: QTable, dirty: DirtyImage, minprob: float) -> 
     certain = np.flatnonzero(prob >= minprob)
     uncertain = np.flatnonzero(prob < minprob)
     uncertain = uncertain[np.argsort(-prob[uncertain], kind="stable")][:UNCERTAIN]
+    angles = np.zeros(len(catalogue))
+    if dirty.wcs is not None:
+        # Position angles are from the north, ellipses from the image's +y.
+        angles = np.degrees(north(dirty.wcs, catalogue["x"].value, catalogue["y"].value))
     for row in [*certain, *uncertain]:
         x = (nx // 2 - catalogue["x"][row].value) * dirty.cell
         y = (catalogue["y"][row].value - ny // 2) * dirty.cell
-        shape = _outline(catalogue[row], dirty.beam, least)
+        shape = _outline(catalogue[row], dirty.beam, least, angles[row])
         sure = prob[row] >= minprob
         style = {"linewidth": 1.0 if sure else 0.7, "linestyle": "-" if sure else (0, (3, 2))}
         panel.add_patch(_ellipse(x, y, shape, fill=False, edgecolor=MARK, **style))
@@ -227,12 +232,15 @@ def _mark(panel: Axes, catalogue: QTable, dirty: DirtyImage, minprob: float) -> 
             _number(panel, row + 1, x, y, shape)
 
 
-def _outline(source, beam: Beam, least: float) -> Beam:
-    """An ellipse around a source, as large as twice the beam and never below `least`."""
+def _outline(source, beam: Beam, least: float, angle: float) -> Beam:
+    """An ellipse around a source, as large as twice the beam and never below `least`.
+
+    North is at `angle` [deg] from the image's +y.
+    """
     major, minor, pa = beam.major, beam.minor, beam.pa
     if source["resolved"]:
         major, minor, pa = (source[name].value for name in ("major", "minor", "pa"))
-        major, minor = np.hypot(major, beam.fwhm), np.hypot(minor, beam.fwhm)
+        major, minor, pa = np.hypot(major, beam.fwhm), np.hypot(minor, beam.fwhm), pa + angle
     factor = max(2.0, least / minor)
     return Beam(factor * major, factor * minor, pa)
 

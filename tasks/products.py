@@ -72,7 +72,7 @@ def write(
     catalogue.write(table, name)
     # Outside of the primary beam there is no corrected flux.
     chosen = table[(table["prob"] >= parameters["minprob"]) & np.isfinite(table["flux"])]
-    casa.write_components(name + ".cl", chosen)
+    casa.write_components(name + ".cl", chosen, casa.spectral_frame(template))
     _picture(name + ".png", planes, found, tables, parameters["minprob"])
     return chosen
 

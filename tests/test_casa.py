@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy import units as u
+from astropy.coordinates import SkyCoord
 from astropy.table import QTable
+from astropy.wcs.utils import pixel_to_skycoord
 from conftest import checksum, pixels
 from numpy.testing import assert_allclose, assert_array_equal
 
@@ -23,6 +25,8 @@ from casatasks import exportfits, flagdata, tclean  # noqa: E402
 from casatools import componentlist, image  # noqa: E402
 
 from casa_ddpm import casa  # noqa: E402
+from casa_ddpm.casa.components import component  # noqa: E402
+from casa_ddpm.casa.coordinates import equatorial_wcs  # noqa: E402
 
 pytestmark = pytest.mark.casa
 
@@ -532,6 +536,28 @@ def test_wcs_of_a_rotated_a_slant_and_a_shifted_image(changes):
     check_wcs(coordinates("J2000", "SIN", **changes))
 
 
+@pytest.mark.parametrize("frame", ["J2000", "ICRS", "B1950", "GALACTIC", "ECLIPTIC"])
+@pytest.mark.parametrize("latitude", [-0.527, 1.57079])
+def test_equatorial_wcs_is_casas_conversion(frame, latitude):
+    """To a milliarcsecond in a field of seven arcminutes, near a pole as well."""
+    from casatools import coordsys
+
+    record = coordinates(frame, "SIN", crval=np.array([2.62, latitude]), latpole=0.0)
+    # As the tool's own conversion takes it.
+    record["obsdate"]["m0"]["value"] = 51544.5
+    wcs = equatorial_wcs(record)
+    system = wcs.wcs.radesys
+    assert system == ("ICRS" if frame == "ICRS" else "FK5")
+    cs = coordsys()
+    cs.fromrecord(record)
+    cs.setconversiontype(direction="ICRS" if frame == "ICRS" else "J2000")
+    for x, y in [(60, 50), (0, 0), (119, 3), (7, 99)]:
+        found = cs.toworld([x, y, 0, 0])["numeric"][:2]
+        want = SkyCoord(*found, unit="rad", frame=system.lower())
+        assert pixel_to_skycoord(x, y, wcs).separation(want).to_value("mas") < 1
+    cs.done()
+
+
 def coordinates(frame, projection, **changes):
     """Record of a coordinate system of CASA's; changes are to its celestial coordinate."""
     from casatools import coordsys
@@ -947,6 +973,7 @@ def test_components(frame, name):
     assert_allclose(gaussian["shape"]["positionangle"]["value"], 130)
     frequency = point["spectrum"]["frequency"]
     assert frequency["refer"] == "LSRK"
+    assert component(table[0], spectral="TOPO")["freq"].startswith("TOPO 230000000000.0")
     assert_allclose(frequency["m0"]["value"], 230)
     with pytest.raises(FileExistsError, match="'x.cl' exists and is not overwritten"):
         casa.write_components("x.cl", table)

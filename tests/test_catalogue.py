@@ -32,6 +32,28 @@ def header(system="ICRS", ra=150.1, dec=-0.002):
     return wcs
 
 
+@pytest.mark.parametrize("turn", [0, 40, 170, 250])
+@pytest.mark.parametrize("dec", [-0.002, 60, 89.999])
+def test_angles_are_from_the_north_at_each_source(dirty, sources, turn, dec):
+    """Astropy's position angle of a step along the major axis, wherever north is."""
+    c, s = np.cos(np.radians(turn)), np.sin(np.radians(turn))
+    wcs = header("FK5", dec=dec)
+    wcs.wcs.pc = [[c, -s], [s, c]]
+    turned = dataclasses.replace(dirty, wcs=wcs)
+    sources["ra_err"], sources["dec_err"] = 3 * u.arcsec, 1 * u.arcsec
+    table = catalogue.build(sources, turned, NOISE)
+    x, y, pa = (sources[name].value for name in ("x", "y", "pa"))
+    step = 0.01 * np.array([-np.sin(np.radians(pa)), np.cos(np.radians(pa))])
+    here, there = wcs.pixel_to_world(x, y), wcs.pixel_to_world(x + step[0], y + step[1])
+    want = here.position_angle(there).deg
+    away = (table["pa"].value - want + 90) % 180 - 90
+    assert np.abs(away).max() < 0.02
+    errors = np.hypot(table["ra_err"], table["dec_err"]).to_value(u.arcsec)
+    np.testing.assert_allclose(errors, np.sqrt(10))
+    if turn == 250 and dec < 80:
+        assert table["ra_err"][0].value == pytest.approx(np.hypot(3 * c, s), rel=1e-3)
+
+
 @pytest.fixture
 def dirty():
     y, x = np.mgrid[-(NY // 2) : NY - NY // 2, -(NX // 2) : NX - NX // 2]

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy import units as u
+from astropy.coordinates import SkyCoord
 from astropy.table import QTable
 from conftest import checksum, pixels, simulate
 
@@ -227,6 +229,27 @@ def test_dirty_image_mode(run, small_ms, tmp_path):
     mine, theirs = QTable.read(str(tmp_path / "i.cat.ecsv")), QTable.read(name + ".cat.ecsv")
     for column, tolerance in (("ra", 1e-5), ("dec", 1e-5), ("flux", 5e-4)):
         assert np.allclose(mine[column][:3].value, theirs[column][:3].value, atol=tolerance)
+
+
+def test_image_in_galactic_coordinates(small_ms, tmp_path):
+    """The catalogue and the list are in J2000, with the sources where they are."""
+    from casatools import componentlist
+
+    centre = SkyCoord(small_ms.ra, small_ms.dec, unit="deg", frame="fk5")
+    name = str(tmp_path / "g")
+    galactic = f"GALACTIC {centre.galactic.l.deg:.8f}deg {centre.galactic.b.deg:.8f}deg"
+    values = small_ms.parameters | FAST | {"phasecenter": galactic, "nmajor": 1}
+    ddpmclean(imagename=name, **values)
+    table = QTable.read(name + ".cat.ecsv")
+    assert table.meta["RADESYS"] == "FK5"
+    places = SkyCoord(table["ra"], table["dec"], frame="fk5")
+    for east, north, _ in small_ms.sources[:2]:
+        true = centre.spherical_offsets_by(east * u.arcsec, north * u.arcsec)
+        assert places.separation(true).min() < 0.05 * u.arcsec
+    tool = componentlist()
+    tool.open(name + ".cl")
+    assert tool.getcomponent(0)["shape"]["direction"]["refer"] == "J2000"
+    tool.done()
 
 
 def test_mask_bounds_the_model(small_ms, tmp_path):

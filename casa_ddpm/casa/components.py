@@ -15,7 +15,7 @@ from casa_ddpm.casa.quantities import quantity
 FRAMES = {"ICRS": "ICRS", "FK5": "J2000", "FK4": "B1950", "GALACTIC": "GALACTIC"}
 
 
-def write_components(path: str, catalogue: QTable) -> None:
+def write_components(path: str, catalogue: QTable, spectral: str = "LSRK") -> None:
     """Write the sources of a catalogue as a CASA component list.
 
     Parameters
@@ -27,6 +27,8 @@ def write_components(path: str, catalogue: QTable) -> None:
         resolved, freq [Hz]. A source that is not resolved becomes a point, the
         others a Gaussian. Positions are ICRS unless ``catalogue.meta["RADESYS"]``
         says FK5 (J2000), FK4 (B1950) or GALACTIC.
+    spectral : str
+        CASA's name of the reference frame of freq.
 
     Raises
     ------
@@ -39,7 +41,7 @@ def write_components(path: str, catalogue: QTable) -> None:
     tool = componentlist()
     try:
         for source in catalogue:
-            tool.addcomponent(**component(source, frame))
+            tool.addcomponent(**component(source, frame, spectral))
         tool.rename(path)
     finally:
         tool.done()
@@ -97,15 +99,15 @@ def _number(value: dict, unit: str) -> float:
     return number
 
 
-def component(source: Row, frame: str = "ICRS") -> dict:
+def component(source: Row, frame: str = "ICRS", spectral: str = "LSRK") -> dict:
     """The arguments of componentlist.addcomponent for a row of the catalogue.
 
     Parameters
     ----------
     source : Row
         Of the catalogue that `write_components` takes.
-    frame : str
-        CASA's name of the reference frame of ra and dec.
+    frame, spectral : str
+        CASA's names of the reference frames of ra and dec, and of freq.
     """
     arguments = {
         "flux": [float(source["flux"].to_value("Jy")), 0.0, 0.0, 0.0],
@@ -120,7 +122,7 @@ def component(source: Row, frame: str = "ICRS") -> dict:
         "label": str(source["name"]),
     }
     if np.isfinite(source["freq"]):
-        arguments["freq"] = f"LSRK {source['freq'].to_value('Hz'):.6f}Hz"
+        arguments["freq"] = f"{spectral} {source['freq'].to_value('Hz'):.6f}Hz"
     if source["resolved"]:
         # CASA takes no Gaussian of zero width, which is what a source resolved along one axis has.
         minor = max(source["minor"].to_value("arcsec"), 0.01 * source["major"].to_value("arcsec"))

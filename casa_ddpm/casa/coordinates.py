@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from astropy.coordinates import SkyCoord
 from astropy.wcs import WCS
+from casatools import measures
 
 #: FITS names of CASA's celestial reference systems: axes, RADESYS, equinox.
 SYSTEMS = {
@@ -95,6 +97,46 @@ def celestial_wcs(record: dict) -> WCS:
         wcs.wcs.equinox = equinox
     wcs.wcs.set()
     return wcs
+
+
+def equatorial_wcs(record: dict) -> WCS:
+    """WCS of a coordinate system's record in J2000 or ICRS, by CASA's own conversion.
+
+    What is in neither is turned about its reference point, as the conversion is a rotation
+    of the sphere; in projections that are not zenithal that holds near the reference point.
+    """
+    celestial = direction(record)
+    wcs = celestial_wcs(record)
+    if celestial["system"] in ("J2000", "ICRS"):
+        return wcs
+    longitude, latitude = np.radians(wcs.wcs.crval)
+    # Towards the other pole where a step would lead over this one.
+    step = 1e-4 if latitude < np.pi / 2 - 2e-4 else -1e-4
+    here, there = (
+        _j2000(celestial["system"], longitude, angle, record["obsdate"])
+        for angle in (latitude, latitude + step)
+    )
+    angle = here.position_angle(there).rad + (0 if step > 0 else np.pi)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    turned = wcs.deepcopy()
+    turned.wcs.ctype = [a + wcs.wcs.ctype[0][5:] for a in ("RA---", "DEC--")]
+    turned.wcs.crval = [here.ra.deg, here.dec.deg]
+    turned.wcs.pc = turn @ wcs.wcs.get_pc()
+    turned.wcs.radesys, turned.wcs.equinox = "FK5", 2000.0
+    turned.wcs.set()
+    return turned
+
+
+def _j2000(system: str, longitude: float, latitude: float, date: dict) -> SkyCoord:
+    """A direction in J2000, of the time of the observation: B1950 turns against it."""
+    tool = measures()
+    try:
+        tool.doframe(date)
+        given = tool.direction(system, f"{longitude:.17g}rad", f"{latitude:.17g}rad")
+        found = tool.measure(given, "J2000")
+    finally:
+        tool.done()
+    return SkyCoord(found["m0"]["value"], found["m1"]["value"], unit="rad", frame="fk5")
 
 
 def _radian(unit: str) -> float:

@@ -12,7 +12,7 @@ from casatasks import casalog
 from casatasks.private.cleanhelper import write_task_history
 from casatools import image, table
 
-from casa_ddpm.casa.coordinates import ARCSEC_PER_RAD, celestial_wcs, frequency, square_cell
+from casa_ddpm.casa.coordinates import ARCSEC_PER_RAD, equatorial_wcs, frequency, square_cell
 from casa_ddpm.dirty import Beam, DirtyImage
 
 #: Suffixes of the products, tclean's first, in the order of docs.
@@ -87,7 +87,7 @@ def read_dirty(imagename: str) -> list[DirtyImage | None]:
     with opened(imagename + ".residual") as tool:
         data, imaged, record = _planes(tool), _mask(tool), tool.coordsys().torecord()
     primary = _primary_beams(pb, imaged) if os.path.isdir(pb) else [_flat(one) for one in imaged]
-    wcs, cell = celestial_wcs(record), square_cell(record)
+    wcs, cell = equatorial_wcs(record), square_cell(record)
     if psfs[0].any() and len(psfs) == 1 and beams[0] is None:
         raise ValueError(f"{imagename}.psf must have a restoring beam, CASA could not fit one")
     return [
@@ -104,6 +104,12 @@ def read_dirty(imagename: str) -> list[DirtyImage | None]:
         else None
         for k, beam in enumerate(beams)
     ]
+
+
+def spectral_frame(path: str) -> str:
+    """CASA's name of the reference frame of an image's frequencies."""
+    with opened(path) as tool:
+        return tool.coordsys().referencecode("spectral")[0]
 
 
 def _flat(imaged: np.ndarray) -> np.ndarray | None:
