@@ -235,6 +235,14 @@ def north(wcs, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.arctan2(-(there_x - x) * step, (there_y - y) * step)
 
 
+def _tilt(wcs) -> float:
+    """Angle at which north lies at the reference pixel, from the image's own [deg]."""
+    if wcs is None:
+        return 0.0
+    x, y = wcs.wcs.crpix - 1
+    return round(float(np.degrees(north(wcs, x, y))), 6)
+
+
 def _upright(sources: QTable, angle: np.ndarray) -> dict[str, u.Quantity]:
     """Position angles, and errors along the axes, where north is at an angle from +y [rad]."""
     across, along = (np.square(sources[name]) for name in ("ra_err", "dec_err"))
@@ -303,7 +311,7 @@ def _header(dirty: DirtyImage, noise: float, sky: SkyCoord | None) -> dict[str, 
         "cell": float(dirty.cell),
         "BMAJ": beam.major / 3600,
         "BMIN": beam.minor / 3600,
-        "BPA": float(beam.pa),
+        "BPA": float(beam.pa) - _tilt(dirty.wcs),
     }
     if dirty.thermal is not None:
         header["thermal"] = float(dirty.thermal)

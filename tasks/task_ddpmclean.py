@@ -74,8 +74,11 @@ def _run(
                 cycle = _Counted(imager.residual)
                 found = reconstruct_cube(planes, options, cycle, start, mask, casa.log, progress)
         nothing_done = imager.summary()
-        journal.replace(*_restored(parameters))
-        _restore(imager, parameters, clock)
+        if parameters["restoration"]:
+            # An earlier run's .image.pbcor is of another .image, whether it is wanted now or not.
+            journal.replace(".image", ".image.pbcor")
+            with clock("restore"):
+                imager.restore(parameters["pbcor"])
     table = None
     with clock("write"):
         if found:
@@ -161,18 +164,6 @@ def _imager(casa, p: dict[str, Any]):
             abs(p["pblimit"]), p["restart"], start,
         )  # fmt: skip
     return casa.VisibilityImager(p)
-
-
-def _restored(p: dict[str, Any]) -> tuple[str, ...]:
-    """Suffixes of what `_restore` writes."""
-    both = (".image", ".image.pbcor") if p["pbcor"] else (".image",)
-    return both if p["restoration"] else ()
-
-
-def _restore(imager, p: dict[str, Any], clock: _Clock) -> None:
-    if p["restoration"]:
-        with clock("restore"):
-            imager.restore(p["pbcor"])
 
 
 def _mask(imager, usemask: str) -> Callable[[], np.ndarray]:

@@ -233,7 +233,7 @@ def test_dirty_image_mode(run, small_ms, tmp_path):
 
 def test_image_in_galactic_coordinates(small_ms, tmp_path):
     """The catalogue and the list are in J2000, with the sources where they are."""
-    from casatools import componentlist
+    from casatools import componentlist, image
 
     centre = SkyCoord(small_ms.ra, small_ms.dec, unit="deg", frame="fk5")
     name = str(tmp_path / "g")
@@ -246,6 +246,14 @@ def test_image_in_galactic_coordinates(small_ms, tmp_path):
     for east, north, _ in small_ms.sources[:2]:
         true = centre.spherical_offsets_by(east * u.arcsec, north * u.arcsec)
         assert places.separation(true).min() < 0.05 * u.arcsec
+    # The beam's angle is from the north as well: that of the same visibilities imaged in J2000.
+    ddpmclean(imagename=str(tmp_path / "j"), niter=0, **small_ms.parameters)
+    tool = image()
+    tool.open(str(tmp_path / "j.psf"))
+    beam = tool.restoringbeam()
+    tool.done()
+    turned = (table.meta["BPA"] - beam["positionangle"]["value"] + 90) % 180 - 90
+    assert abs(turned) < 3
     tool = componentlist()
     tool.open(name + ".cl")
     assert tool.getcomponent(0)["shape"]["direction"]["refer"] == "J2000"
@@ -269,12 +277,14 @@ def test_mask_bounds_the_model(small_ms, tmp_path):
 def test_restart(small_ms, tmp_path):
     """False counts the name up and leaves the first run alone; True goes on from its model."""
     values = small_ms.parameters | FAST | {"nmajor": 1, "imagename": str(tmp_path / "r")}
-    ddpmclean(**values)
+    ddpmclean(pbcor=True, **values)
     first = pixels(tmp_path / "r.model")
     result = ddpmclean(restart=False, **values)
     assert Path(result["ddpm"]["imagename"]).name == "r_2"
     assert np.array_equal(pixels(tmp_path / "r.model"), first)
+    assert (tmp_path / "r.image.pbcor").exists()
     ddpmclean(**values)
+    assert not (tmp_path / "r.image.pbcor").exists()  # it was of the earlier .image
     again = pixels(tmp_path / "r.model")
     assert not np.array_equal(again, first)
     assert again.sum() == pytest.approx(first.sum(), rel=0.05)

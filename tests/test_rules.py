@@ -139,6 +139,10 @@ def test_counts_are_parameters():
             "usemask must be 'user' beside dirtyimage, got 'pb'",
         ),
         (
+            {"vis": "", "dirtyimage": "dirty.fits", "restoringbeam": "2arcsec"},
+            "restoringbeam must be '' beside dirtyimage, got '2arcsec': smooth the .image",
+        ),
+        (
             {"gridder": "mosaic", "normtype": "flatsky"},
             "normtype='flatsky' with gridder='mosaic' is not supported yet: use normtype='flatnoi",
         ),

@@ -36,7 +36,7 @@ RULES: tuple[Callable[[Values], None], ...] = (
     files.measurement_sets_exist,
     files.images_exist,
     files.named_files_exist,
-    files.masks_are_of_visibilities,
+    files.nothing_asked_for_is_dropped,
     files.products_replace_no_input,
     files.models_can_be_saved,
     imagename.folder_writable,

@@ -14,6 +14,13 @@ _FILES = {
     "mask": "an existing image or region file, or be a region such as 'circle[[8pix,8pix],5pix]'",
     "vptable": "an existing table of voltage patterns",
 }
+_WHERE = "the pixel mask of dirtyimage says where there is an image"
+#: Values beside `dirtyimage` of parameters that would change more than the imaging, and what to do.
+_NOT_OF_IMAGES = {
+    "usemask": (("user",), _WHERE),
+    "mask": (("", [], [""]), _WHERE),
+    "restoringbeam": (("", [], [""], "common", ["common"]), "smooth the .image that is written"),
+}
 
 
 def one_input(values: Values) -> None:
@@ -104,20 +111,16 @@ def models_can_be_saved(values: Values) -> None:
                 )
 
 
-def masks_are_of_visibilities(values: Values) -> None:
-    """Take a clean mask from the visibilities' images only."""
+def nothing_asked_for_is_dropped(values: Values) -> None:
+    """Refuse beside a dirty image what shapes the products and what it cannot have."""
     if not values["dirtyimage"]:
         return
-    if values["usemask"] != "user":
-        raise ValueError(
-            f"usemask must be 'user' beside dirtyimage, got {values['usemask']!r}:"
-            f" the pixel mask of dirtyimage says where there is an image"
-        )
-    if values["mask"] not in ("", [], [""]):
-        raise ValueError(
-            f"mask must be '' beside dirtyimage, got {values['mask']!r}:"
-            f" the pixel mask of dirtyimage says where there is an image"
-        )
+    for parameter, (plain, instead) in _NOT_OF_IMAGES.items():
+        if values[parameter] not in plain:
+            raise ValueError(
+                f"{parameter} must be {plain[0]!r} beside dirtyimage, got {values[parameter]!r}:"
+                f" {instead}"
+            )
 
 
 def _is_measurement_set(path: Path) -> bool:
