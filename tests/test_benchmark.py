@@ -10,7 +10,7 @@ import pytest
 from astropy.table import Table
 
 from casa_ddpm import benchmark, checkpoint, measures
-from casa_ddpm.benchmark import command, metrics, recorded, report, rivals
+from casa_ddpm.benchmark import campaign, command, metrics, outcome, recorded, report, rivals
 from casa_ddpm.benchmark.protocols import PROTOCOLS
 from casa_ddpm.benchmark.resampling import ROBUST
 
@@ -162,6 +162,31 @@ def test_same_seed_same_bytes(runs):
     for path in (runs / "one").iterdir():
         if path.name != "timing.json":
             assert path.read_bytes() == (runs / "two" / path.name).read_bytes(), path.name
+
+
+def test_goes_on_where_it_was_cut_off(runs, tmp_path, monkeypatch):
+    """What was measured is not measured again; the report is that of a run without a break."""
+    words = f"--out {tmp_path / 'three'} {SMALL} --protocols independent,empty --fields 1"
+    measured = []
+
+    def cut_off(protocol, *others, **scale):
+        measured.append(protocol)
+        if measured == ["independent", "empty"]:
+            raise KeyboardInterrupt
+        return outcome.from_image(protocol, *others, **scale)
+
+    monkeypatch.setattr(campaign, "from_image", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        benchmark.run(parse(words))
+    with pytest.raises(FileExistsError, match="a benchmark of other settings has begun: remove"):
+        benchmark.run(parse(f"{words} --seed 5"))
+    assert [path.name for path in tmp_path.iterdir()] == ["three.unfinished"]
+    assert benchmark.run(parse(words)) == 0
+    assert measured == ["independent", "empty", "empty"]
+    assert [path.name for path in tmp_path.iterdir()] == ["three"]
+    for path in (tmp_path / "three").iterdir():
+        if path.name != "timing.json":
+            assert path.read_bytes() == (runs / "one" / path.name).read_bytes(), path.name
 
 
 # The quick variant

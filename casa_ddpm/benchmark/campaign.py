@@ -13,7 +13,7 @@ from astropy.table import Table, vstack
 from tqdm import tqdm
 
 from casa_ddpm import workers
-from casa_ddpm.benchmark import tables
+from casa_ddpm.benchmark import tables, unfinished
 from casa_ddpm.benchmark.observatory import SCALE, Observatory
 from casa_ddpm.benchmark.outcome import Rows, from_image, from_user, from_visibilities
 from casa_ddpm.benchmark.panels import SHOWN
@@ -46,8 +46,9 @@ class Campaign:
     scale : float
         Pixels per beam; 0: the route's own.
     kept : Path, optional
-        Folder in which the images of the first fields of each protocol are kept, for the
-        gallery; files, so that processes need not send them.
+        Folder in which what is measured of each field is kept, so that it need not be again,
+        and the images of the first fields of each protocol, for the gallery; files, so that
+        processes need not send them.
     """
 
     fields: tuple[tuple[str, int], ...]
@@ -79,7 +80,18 @@ def _each(campaign: Campaign) -> Iterator[Rows]:
 
 
 def _measure(campaign: Campaign, scratch: str, where: tuple[str, int]) -> Rows:
-    """Truth, detections and images of one field."""
+    """Truth, detections and images of one field, measured now or before."""
+    if campaign.kept is None:
+        return _measured(campaign, scratch, where)
+    rows = unfinished.read(campaign.kept, where)
+    if rows is None:
+        rows = _measured(campaign, scratch, where)
+        unfinished.write(campaign.kept, where, rows)
+    return rows
+
+
+def _measured(campaign: Campaign, scratch: str, where: tuple[str, int]) -> Rows:
+    """Truth, detections and images of one field, measured."""
     protocol, index = where
     sampling = replace(campaign.options.sampling, seed=index)
     options = replace(campaign.options, sampling=sampling)

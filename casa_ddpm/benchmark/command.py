@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
-import tempfile
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     ValueError
         If a protocol, rival, network, number or a user's simulation is wrong.
     FileExistsError
-        If the folder holds something.
+        If the folder holds something, or a benchmark of other settings has begun it.
     """
     if published.asked(args):
         return published.run(args)
@@ -91,24 +91,25 @@ def run(args: argparse.Namespace) -> int:
         return _select(args, plan, options, settings, out)
     missing = {rival.name: why for rival in chosen if (why := rival.missing())}
     # The arguments are there without what reconstructs and draws, which takes long to import.
-    from casa_ddpm.benchmark import campaign, gallery, plots
+    from casa_ddpm.benchmark import campaign, gallery, plots, unfinished
 
     names = tuple(rival.name for rival in chosen if rival.name not in missing)
-    with tempfile.TemporaryDirectory(prefix="ddpmclean-gallery-") as kept:
-        truth, found, images = campaign.measure(
-            campaign.Campaign(
-                tuple(plan), options, _route(args), args.seed, args.npix, names, args.workers,
-                user, args.scale, Path(kept),
-            )
-        )  # fmt: skip
-        seed, defaults = args.seed, {metrics.OURS: 0.9}
-        figures = metrics.figures(truth, found, images, seed, defaults)
-        comparisons = metrics.comparisons(truth, found, images, metrics.OURS, seed, defaults)
-        out.mkdir(parents=True, exist_ok=True)
-        pictures = plots.write(out, truth, found, images, figures)
-        pictures += gallery.write(out, kept, list(dict.fromkeys(name for name, _ in plan)))
     account = _account(args, plan, settings)
+    kept = unfinished.folder(out, account | {"rivals": names, "device": args.device})
+    truth, found, images = campaign.measure(
+        campaign.Campaign(
+            tuple(plan), options, _route(args), args.seed, args.npix, names, args.workers,
+            user, args.scale, kept,
+        )
+    )  # fmt: skip
+    seed, defaults = args.seed, {metrics.OURS: 0.9}
+    figures = metrics.figures(truth, found, images, seed, defaults)
+    comparisons = metrics.comparisons(truth, found, images, metrics.OURS, seed, defaults)
+    out.mkdir(parents=True, exist_ok=True)
+    pictures = plots.write(out, truth, found, images, figures)
+    pictures += gallery.write(out, kept, list(dict.fromkeys(name for name, _ in plan)))
     write(out, Report(truth, found, images, figures, comparisons, account, missing), pictures)
+    shutil.rmtree(kept)
     print(f"{len(plan)} fields; the report is {out / 'report.md'}")
     if args.record:
         recorded.write(args.record, args.network, figures)
