@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -153,11 +154,9 @@ def run(args: argparse.Namespace) -> int:
         raise FileExistsError(f"out {args.out!r} exists and is not overwritten")
     denoiser, settings = load_network(Options(network=args.network))
     # Of its own, so that what is not finished passes for no calibrated network.
-    trial = out.resolve().with_name(f"{out.name}.trial.safetensors")
-    try:
+    with tempfile.TemporaryDirectory(prefix="ddpmclean-calibrate-") as folder:
+        trial = Path(folder, "trial.safetensors")
         settings = _calibrated(args, trial, denoiser, replace(settings, calibration={}))
-    finally:
-        trial.unlink(missing_ok=True)
     checkpoint.save(out, denoiser, settings)
     print(json.dumps({"temperature": settings.temperature} | settings.calibration))
     return 0

@@ -235,12 +235,10 @@ def north(wcs, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.arctan2(-(there_x - x) * step, (there_y - y) * step)
 
 
-def _tilt(wcs) -> float:
-    """Angle at which north lies at the reference pixel, from the image's own [deg]."""
-    if wcs is None:
-        return 0.0
-    x, y = wcs.wcs.crpix - 1
-    return round(float(np.degrees(north(wcs, x, y))), 6)
+def _from_north(pa: float, wcs) -> float:
+    """A position angle from the image's own north, from that at the reference pixel [deg]."""
+    tilt = 0.0 if wcs is None else round(float(np.degrees(north(wcs, *(wcs.wcs.crpix - 1)))), 6)
+    return (pa - tilt + 90) % 180 - 90 if tilt else pa
 
 
 def _upright(sources: QTable, angle: np.ndarray) -> dict[str, u.Quantity]:
@@ -311,7 +309,7 @@ def _header(dirty: DirtyImage, noise: float, sky: SkyCoord | None) -> dict[str, 
         "cell": float(dirty.cell),
         "BMAJ": beam.major / 3600,
         "BMIN": beam.minor / 3600,
-        "BPA": float(beam.pa) - _tilt(dirty.wcs),
+        "BPA": _from_north(float(beam.pa), dirty.wcs),
     }
     if dirty.thermal is not None:
         header["thermal"] = float(dirty.thermal)

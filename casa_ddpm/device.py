@@ -115,7 +115,8 @@ def arithmetic(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
         yield
         return
     cudnn = torch.backends.cudnn
-    # The older of the two cannot be read where a session has set the newer.
+    # The older of the two cannot be read where a session has set the newer. Neither can be
+    # unset: convolutions no longer follow what is set for all of torch later.
     place, name, exact = (
         (cudnn.conv, "fp32_precision", "ieee")
         if hasattr(cudnn, "conv")

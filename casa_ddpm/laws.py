@@ -136,7 +136,8 @@ def of_protocol(args: argparse.Namespace) -> Law:
         sigma_data=0.1,
         normalisation=Normalisation("published", args.gamma),
         conditioning=args.conditioning,
-        history={"law": "published", "pointings": args.pointings, "memorised": args.memorised},
+        history={"law": "published", "pointings": args.pointings}
+        | ({"memorised": args.memorised} if args.memory else {}),
         position=args.position,
         npix=WINDOW,
         memory=args.memory,

@@ -150,11 +150,12 @@ class Trainer:
             raise ValueError(f"resume folder {str(folder)!r} mixes the steps {sorted(steps)}")
         stored = {name: load_file(path) for name, path in paths.items()}
         self.step = steps.pop()
-        self.settings = replace(
-            self.settings, history=_training_of(settings) | self.settings.history
-        )
+        before = _training_of(settings)
+        # What a network was told before its training it is not told again.
+        told = {name: before[name] for name in ("memorised",) if name in before}
+        self.settings = replace(self.settings, history=before | self.settings.history | told)
         for model in (self.denoiser, self.average):
-            # What a network was told before its training is no parameter.
+            # And it is no parameter.
             for own, kept in zip(model.buffers(), trained.buffers(), strict=True):
                 own.copy_(kept)
         with torch.no_grad():

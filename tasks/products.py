@@ -12,8 +12,7 @@ from astropy.table import QTable
 from casa_ddpm import catalogue, checkpoint, picture
 from casa_ddpm.dirty import DirtyImage
 from casa_ddpm.reconstruction import Reconstruction
-
-from .suffixes import CATALOGUE, OURS
+from casa_ddpm.suffixes import CATALOGUE, OURS
 
 
 def check_ours(name: str) -> None:

@@ -17,9 +17,9 @@ from casa_ddpm.device import choose_device
 from casa_ddpm.dirty import DirtyImage
 from casa_ddpm.posterior import Sampling
 from casa_ddpm.reconstruction import Options, Reconstruction, load_network, reconstruct_cube
+from casa_ddpm.suffixes import OURS
 
 from . import effect, products, summary
-from .suffixes import OURS
 
 #: Major cycles when nmajor=-1 sets no limit: more have never helped.
 _MOST_CYCLES = 10
@@ -74,9 +74,10 @@ def _run(
                 cycle = _Counted(imager.residual)
                 found = reconstruct_cube(planes, options, cycle, start, mask, casa.log, progress)
         nothing_done = imager.summary()
-        if parameters["restoration"]:
-            # An earlier run's .image.pbcor is of another .image, whether it is wanted now or not.
-            journal.replace(".image", ".image.pbcor")
+        if parameters["restoration"] and imager.restorable():
+            # An earlier run's .image.pbcor is of another model, whether it is wanted now or not.
+            changed = found or parameters["pbcor"]
+            journal.replace(".image", *([".image.pbcor"] if changed else []))
             with clock("restore"):
                 imager.restore(parameters["pbcor"])
     table = None
@@ -85,9 +86,11 @@ def _run(
             journal.replace(*OURS)
             table = products.write(casa, name, planes, found, parameters)
         casa.write_history(name, casa.products(name), "ddpmclean", parameters)
-    # The products are whole: whatever becomes of the visibilities' model, they stay.
-    journal.close()
-    imager.save_model()
+    if parameters["savemodel"] != "none":
+        # The products are whole and stay, whatever becomes of the model in the visibilities, for
+        # which CASA changes the .model of a mosaic for a while.
+        journal.settle()
+        imager.save_model()
     if table is None:
         return nothing_done | {"ddpm": {"imagename": name, "seconds": clock.seconds}}
     _tell_noise(casa.log, planes[0], found[0])

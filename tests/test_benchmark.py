@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 
 import numpy as np
@@ -10,7 +11,16 @@ import pytest
 from astropy.table import Table
 
 from casa_ddpm import benchmark, checkpoint, measures
-from casa_ddpm.benchmark import campaign, command, metrics, outcome, recorded, report, rivals
+from casa_ddpm.benchmark import (
+    campaign,
+    command,
+    gallery,
+    metrics,
+    outcome,
+    recorded,
+    report,
+    rivals,
+)
 from casa_ddpm.benchmark.protocols import PROTOCOLS
 from casa_ddpm.benchmark.resampling import ROBUST
 
@@ -175,11 +185,23 @@ def test_goes_on_where_it_was_cut_off(runs, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return outcome.from_image(protocol, *others, **scale)
 
+    def full(*_):
+        raise OSError("disk full")
+
     monkeypatch.setattr(campaign, "from_image", cut_off)
     with pytest.raises(KeyboardInterrupt):
         benchmark.run(parse(words))
-    with pytest.raises(FileExistsError, match="a benchmark of other settings has begun: remove"):
+    with pytest.raises(FileExistsError, match="other settings or code has begun: remove"):
         benchmark.run(parse(f"{words} --seed 5"))
+    assert [path.name for path in tmp_path.iterdir()] == ["three.unfinished"]
+    with (tmp_path / "three.unfinished" / "account.json").open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(RuntimeError, match="one that no other benchmark is at work on"):
+            benchmark.run(parse(words))
+    with monkeypatch.context() as patch:
+        patch.setattr(gallery, "write", full)
+        with pytest.raises(OSError, match="disk full"):
+            benchmark.run(parse(words))
     assert [path.name for path in tmp_path.iterdir()] == ["three.unfinished"]
     assert benchmark.run(parse(words)) == 0
     assert measured == ["independent", "empty", "empty"]

@@ -536,7 +536,7 @@ def test_wcs_of_a_rotated_a_slant_and_a_shifted_image(changes):
     check_wcs(coordinates("J2000", "SIN", **changes))
 
 
-@pytest.mark.parametrize("frame", ["J2000", "ICRS", "B1950", "GALACTIC", "ECLIPTIC"])
+@pytest.mark.parametrize("frame", ["J2000", "ICRS", "B1950", "GALACTIC", "ECLIPTIC", "SUPERGAL"])
 @pytest.mark.parametrize("latitude", [-0.527, 1.57079])
 def test_equatorial_wcs_is_casas_conversion(frame, latitude):
     """To a milliarcsecond in a field of seven arcminutes, near a pole as well."""
@@ -556,6 +556,23 @@ def test_equatorial_wcs_is_casas_conversion(frame, latitude):
         want = SkyCoord(*found, unit="rad", frame=system.lower())
         assert pixel_to_skycoord(x, y, wcs).separation(want).to_value("mas") < 1
     cs.done()
+
+
+def test_equatorial_wcs_without_a_date():
+    """That of the frame's own epoch, from which B1950 has turned by little in the years since."""
+    records = [coordinates("B1950", "SIN") for _ in range(2)]
+    records[0]["obsdate"] |= {"refer": "LAST"}
+    records[0]["obsdate"]["m0"]["value"] = 0.0
+    records[1]["obsdate"]["m0"]["value"] = 51544.5
+    one, other = (pixel_to_skycoord(3, 4, equatorial_wcs(record)) for record in records)
+    assert one.separation(other).arcsec < 0.5
+
+
+def test_equatorial_wcs_of_a_map_that_is_no_disc():
+    """Turning it about a point would take what is far away to a wrong place."""
+    equatorial_wcs(coordinates("J2000", "CAR"))
+    with pytest.raises(ValueError, match="an image in GALACTIC must be in one of .* got CAR"):
+        equatorial_wcs(coordinates("GALACTIC", "CAR"))
 
 
 def coordinates(frame, projection, **changes):

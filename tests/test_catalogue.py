@@ -9,9 +9,10 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.table import QTable
 from astropy.wcs import WCS
+from matplotlib.figure import Figure
 from regions import Regions
 
-from casa_ddpm import catalogue
+from casa_ddpm import catalogue, picture
 from casa_ddpm.dirty import Beam, DirtyImage
 from casa_ddpm.sources import UNITS
 
@@ -48,10 +49,31 @@ def test_angles_are_from_the_north_at_each_source(dirty, sources, turn, dec):
     want = here.position_angle(there).deg
     away = (table["pa"].value - want + 90) % 180 - 90
     assert np.abs(away).max() < 0.02
+    # The beam's is from the north at the reference pixel.
+    x, y = wcs.wcs.crpix - 1
+    step = 0.01 * np.array([-np.sin(np.radians(dirty.beam.pa)), np.cos(np.radians(dirty.beam.pa))])
+    here, there = wcs.pixel_to_world(x, y), wcs.pixel_to_world(x + step[0], y + step[1])
+    want = here.position_angle(there).deg
+    assert abs((table.meta["BPA"] - want + 90) % 180 - 90) < 0.02
+    assert -90 <= table.meta["BPA"] <= 90
     errors = np.hypot(table["ra_err"], table["dec_err"]).to_value(u.arcsec)
     np.testing.assert_allclose(errors, np.sqrt(10))
     if turn == 250 and dec < 80:
         assert table["ra_err"][0].value == pytest.approx(np.hypot(3 * c, s), rel=1e-3)
+
+
+def test_ellipses_of_the_picture_lie_in_the_image(dirty, sources):
+    """Wherever north is, a source is drawn as it lies on the pixels."""
+    wcs = header("FK5", dec=40)
+    c, s = np.cos(0.7), np.sin(0.7)
+    wcs.wcs.pc = [[c, -s], [s, c]]
+    drawn = []
+    for one in (dirty, dataclasses.replace(dirty, wcs=wcs)):
+        axes = Figure().add_subplot()
+        picture._mark(axes, catalogue.build(sources, one, NOISE), one, 0.5)
+        drawn.append([(*ellipse.center, ellipse.angle % 180) for ellipse in axes.patches])
+    assert len(drawn[0]) == len(sources)
+    np.testing.assert_allclose(drawn[1], drawn[0], atol=0.01)
 
 
 @pytest.fixture

@@ -101,9 +101,14 @@ def test_written_by_protocol(shown, tmp_path):
     shown.save(tmp_path)
     Panels(shown.lines, 0.2, NOISE, "bright 10").save(tmp_path)
     Panels(shown.lines, 0.2, NOISE, "bright 9").save(tmp_path)
-    names = write(tmp_path, tmp_path, ["bright", "independent", "empty"])
+    fields = [("bright", 9), ("bright", 10), ("independent", 1), ("empty", 0)]
+    names = write(tmp_path, tmp_path, fields)
     assert names == ["gallery_bright.png", "gallery_independent.png"]
     assert all((tmp_path / name).stat().st_size > 10_000 for name in names)
+    # What else is kept is of a run of more fields.
+    height = imread(tmp_path / names[0]).shape[0]
+    write(tmp_path, tmp_path, fields[:1])
+    assert imread(tmp_path / names[0]).shape[0] < 0.7 * height
 
 
 def test_first_fields_keep_their_images(tmp_path):

@@ -7,6 +7,7 @@ import torch
 
 from casa_ddpm import checkpoint
 from casa_ddpm.checkpoint import Settings
+from casa_ddpm.network import UNet
 from casa_ddpm.normalisation import Normalisation
 from casa_ddpm.options import Options
 from casa_ddpm.placed import PlacedDenoiser, PlacedUNet
@@ -49,6 +50,18 @@ def test_memory_round_trip(tmp_path):
     assert read == settings
     assert got.network.memory.any()
     assert torch.equal(got.network.memory, denoiser.network.memory)
+
+
+def test_memory_is_shown_as_skies_are(monkeypatch):
+    """The network sees the signed root of the estimate, as its own part of the sky is a root."""
+    network = replace(SETTINGS, memory=2).build().network
+    network.remember(torch.randn(2, 2, 16, 16))
+    condition = torch.randn(1, 2, 16, 16)
+    monkeypatch.setattr(UNet, "forward", lambda self, x, shown, noise, shape: shown)
+    shown = network(torch.randn(1, 1, 16, 16), condition, torch.zeros(1), torch.zeros(1, 2))
+    sky = network.recalled(condition[:, 1:2])
+    assert (sky < 0).any() and (sky > 0).any()
+    torch.testing.assert_close(shown[:, -1:], torch.sign(sky) * torch.sqrt(torch.abs(sky)))
 
 
 def test_memory_is_a_linear_estimate():

@@ -93,6 +93,59 @@ def test_a_model_is_predicted_with_no_pass(small_ms, tmp_path):
         np.testing.assert_allclose(other, predicted[0], atol=1e-7)
 
 
+@pytest.fixture
+def mosaic(tmp_path):
+    """The parameters of a mosaic of which the model is saved."""
+    vis = simulate(tmp_path / "m.ms", CENTRE, seed=3, pointings=((0, 0), (10, 0))).path
+    imaging = {"imsize": 96, "cell": "0.25arcsec", "gridder": "mosaic", "phasecenter": 0}
+    return {"vis": vis, "imagename": str(tmp_path / "a"), "savemodel": "modelcolumn"} | imaging
+
+
+def test_products_stay_where_the_model_cannot_be_saved(mosaic, tmp_path, monkeypatch):
+    """CASA divides the .model of a mosaic by the weights while it predicts."""
+    from casatasks.private.imagerhelpers.imager_base import PySynthesisImager
+
+    during = []
+
+    def cut_off(self):
+        during.append(pixels(tmp_path / "a.model"))
+        during.append(pixels(tmp_path / "a.image"))
+        raise RuntimeError("disk full")
+
+    monkeypatch.setattr(PySynthesisImager, "predictModelCore", cut_off)
+    with pytest.raises(RuntimeError, match="disk full"):
+        ddpmclean(pbcor=True, **mosaic, **COARSE | {"nmajor": 1})
+    model, image = (pixels(tmp_path / f"a.{suffix}") for suffix in ("model", "image"))
+    assert not np.allclose(model, during[0], rtol=1e-3)  # so that there was something to put back
+    assert np.array_equal(image, during[1])
+    assert not (tmp_path / "a.unfinished").exists()
+    for suffix in (".cat.ecsv", ".cl", ".png", ".image.pbcor", ".prob"):
+        assert (tmp_path / f"a{suffix}").exists()
+    # The model that stays is the run's: CASA finds the residual that it leaves.
+    residual = pixels(tmp_path / "a.residual")
+    ddpmclean(niter=0, **mosaic | {"savemodel": "none"})
+    np.testing.assert_allclose(
+        pixels(tmp_path / "a.residual"), residual, atol=0.02 * residual.std()
+    )
+
+
+def test_saving_a_model_alone_leaves_the_images(small_ms, tmp_path):
+    """What no image is made for stays as it is."""
+    vis, name = copy_of(small_ms, tmp_path / "s.ms"), str(tmp_path / "a")
+    values = {"vis": vis, "imagename": name, "imsize": 96, "cell": "0.12arcsec"}
+    alone = values | {"niter": 0, "calcpsf": False, "calcres": False, "savemodel": "modelcolumn"}
+    with pytest.raises(FileNotFoundError, match=r"savemodel='modelcolumn' needs .*a\.model'"):
+        ddpmclean(**alone)
+    ddpmclean(pbcor=True, **values, **COARSE | {"nmajor": 1})
+    ddpmclean(**alone)
+    assert (tmp_path / "a.image.pbcor").exists()
+    image = pixels(tmp_path / "a.image")
+    shutil.rmtree(name + ".psf")
+    ddpmclean(**alone)
+    assert np.abs(column(vis, "MODEL_DATA")).max() > 0.005
+    assert np.array_equal(pixels(tmp_path / "a.image"), image)
+
+
 def test_no_model_is_saved_unless_asked(small_ms, tmp_path):
     vis = copy_of(small_ms, tmp_path / "kept.ms")
     before = checksum(vis)

@@ -143,6 +143,10 @@ def test_counts_are_parameters():
             "restoringbeam must be '' beside dirtyimage, got '2arcsec': smooth the .image",
         ),
         (
+            {"gridder": "ftmosaic", "normtype": "pbsquare"},
+            "normtype='pbsquare' with gridder='ftmosaic' is not supported yet",
+        ),
+        (
             {"gridder": "mosaic", "normtype": "flatsky"},
             "normtype='flatsky' with gridder='mosaic' is not supported yet: use normtype='flatnoi",
         ),

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
+
+from astropy.table import Table
 
 from casa_ddpm import checkpoint, folders, measures
 from casa_ddpm.benchmark import metrics, published, recorded, rivals, selection
@@ -91,30 +94,46 @@ def run(args: argparse.Namespace) -> int:
         return _select(args, plan, options, settings, out)
     missing = {rival.name: why for rival in chosen if (why := rival.missing())}
     # The arguments are there without what reconstructs and draws, which takes long to import.
-    from casa_ddpm.benchmark import campaign, gallery, plots, unfinished
+    from casa_ddpm.benchmark import campaign, unfinished
 
     names = tuple(rival.name for rival in chosen if rival.name not in missing)
     account = _account(args, plan, settings)
-    kept = unfinished.folder(out, account | {"rivals": names, "device": args.device})
-    truth, found, images = campaign.measure(
-        campaign.Campaign(
-            tuple(plan), options, _route(args), args.seed, args.npix, names, args.workers,
-            user, args.scale, kept,
-        )
-    )  # fmt: skip
-    seed, defaults = args.seed, {metrics.OURS: 0.9}
-    figures = metrics.figures(truth, found, images, seed, defaults)
-    comparisons = metrics.comparisons(truth, found, images, metrics.OURS, seed, defaults)
-    out.mkdir(parents=True, exist_ok=True)
-    pictures = plots.write(out, truth, found, images, figures)
-    pictures += gallery.write(out, kept, list(dict.fromkeys(name for name, _ in plan)))
-    write(out, Report(truth, found, images, figures, comparisons, account, missing), pictures)
-    shutil.rmtree(kept)
+    with unfinished.folder(out, account | _circumstances(args, names)) as kept:
+        found = campaign.measure(
+            campaign.Campaign(
+                tuple(plan), options, _route(args), args.seed, args.npix, names, args.workers,
+                user, args.scale, kept,
+            )
+        )  # fmt: skip
+        figures = _report(kept / "report", kept, found, plan, account, missing)
+        os.rename(kept / "report", out.resolve())
+        shutil.rmtree(kept)
     print(f"{len(plan)} fields; the report is {out / 'report.md'}")
     if args.record:
         recorded.write(args.record, args.network, figures)
         return 0
     return recorded.watch(args.network, figures) if args.quick else 0
+
+
+def _report(
+    folder: Path,
+    kept: Path,
+    found: tuple[Table, Table, Table],
+    plan: list[tuple[str, int]],
+    account: dict,
+    missing: dict[str, str],
+) -> metrics.Figures:
+    """Write a report of the tables of truth, detections and images; returns its figures."""
+    from casa_ddpm.benchmark import gallery, plots
+
+    seed, defaults = account["seed"], {metrics.OURS: 0.9}
+    figures = metrics.figures(*found, seed, defaults)
+    comparisons = metrics.comparisons(*found, metrics.OURS, seed, defaults)
+    shutil.rmtree(folder, ignore_errors=True)  # of a run that was cut off while it wrote
+    folder.mkdir()
+    pictures = [*plots.write(folder, *found, figures), *gallery.write(folder, kept, plan)]
+    write(folder, Report(*found, figures, comparisons, account, missing), pictures)
+    return figures
 
 
 def _select(args, plan, options: Options, settings: checkpoint.Settings, out: Path) -> int:
@@ -224,6 +243,14 @@ def _account(args: argparse.Namespace, plan, settings: checkpoint.Settings) -> d
         "protocols": texts,
         "versions": {p: importlib.metadata.version(p) for p in packages if _is_installed(p)},
     }
+
+
+def _circumstances(args: argparse.Namespace, names: tuple[str, ...]) -> dict:
+    """What a report does not say, and results depend on as well."""
+    import torch
+
+    threads = 1 if args.workers else torch.get_num_threads()
+    return {"rivals": names, "device": args.device, "threads": threads}
 
 
 def _is_installed(package: str) -> bool:

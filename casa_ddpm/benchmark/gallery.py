@@ -19,7 +19,7 @@ SKY, COLOURS = "inferno", {"residual": "RdBu_r", "error": "RdBu_r", "std": "viri
 DPI = 110
 
 
-def write(folder: str | Path, kept: str | Path, protocols: Sequence[str]) -> list[str]:
+def write(folder: str | Path, kept: str | Path, fields: Sequence[tuple[str, int]]) -> list[str]:
     """Draw a gallery of each protocol whose images have been kept.
 
     Parameters
@@ -28,22 +28,23 @@ def write(folder: str | Path, kept: str | Path, protocols: Sequence[str]) -> lis
         Where the pictures go.
     kept : str or path
         Where `Panels` have been saved.
-    protocols : sequence of str
-        In the order of the pictures.
+    fields : sequence of (str, int)
+        Protocols and numbers of those that are drawn if they have been.
 
     Returns
     -------
     list of str
         Names of the files, gallery_<protocol>.png.
     """
-    names = []
-    for protocol in protocols:
-        paths = Path(kept).glob(f"{protocol} *.npz")
-        fields = [Panels.load(path) for path in sorted(paths, key=lambda p: int(p.stem.split()[1]))]
-        if fields:
-            names.append(f"gallery_{protocol}.png")
-            gallery(fields, protocol).savefig(Path(folder) / names[-1], dpi=DPI)
-    return names
+    shown: dict[str, list[Panels]] = {}
+    for protocol, index in fields:
+        path = Path(kept, f"{protocol} {index}.npz")
+        if path.is_file():
+            shown.setdefault(protocol, []).append(Panels.load(path))
+    names = {protocol: f"gallery_{protocol}.png" for protocol in shown}
+    for protocol, panels in shown.items():
+        gallery(panels, protocol).savefig(Path(folder) / names[protocol], dpi=DPI)
+    return list(names.values())
 
 
 def gallery(fields: Sequence[Panels], title: str = "") -> Figure:

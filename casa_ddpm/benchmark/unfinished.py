@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from astropy.table import Table, vstack
 
+import casa_ddpm
 from casa_ddpm.benchmark import tables
 from casa_ddpm.benchmark.outcome import Rows
 
@@ -18,7 +23,8 @@ SUFFIX, _ACCOUNT = ".unfinished", "account.json"
 _COLUMNS = {"truth": tables.TRUTH, "detections": tables.DETECTIONS, "images": tables.IMAGES}
 
 
-def folder(out: Path, account: dict[str, Any]) -> Path:
+@contextmanager
+def folder(out: Path, account: dict[str, Any]) -> Iterator[Path]:
     """The folder of a report that is not finished, new or of a run of the same account.
 
     Parameters
@@ -31,23 +37,42 @@ def folder(out: Path, account: dict[str, Any]) -> Path:
     Raises
     ------
     FileExistsError
-        If it is there and is of another benchmark, or of none.
+        If it is there and is of another benchmark, or of other code.
+    RuntimeError
+        If another process is at work in it.
     """
     out = out.resolve()
-    there, text = out.with_name(out.name + SUFFIX), json.dumps(account, indent=1, sort_keys=True)
+    there = out.with_name(out.name + SUFFIX)
+    text = json.dumps(account | {"code": _code()}, indent=1, sort_keys=True)
     told = there / _ACCOUNT
     if there.exists() and not (told.is_file() and told.read_text(encoding="utf-8") == text):
         raise FileExistsError(
-            f"out {str(out)!r} must not be one that a benchmark of other settings has begun: "
-            f"remove {str(there)!r}, or take another"
+            f"out {str(out)!r} must not be one that a benchmark of other settings or code has "
+            f"begun: remove {str(there)!r}, or take another"
         )
     if not there.exists():
         there.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=there.parent) as part:
-            Path(part, "new").mkdir()
-            Path(part, "new", _ACCOUNT).write_text(text, encoding="utf-8")
-            os.rename(Path(part, "new"), there)
-    return there
+            new = Path(part, "new")
+            new.mkdir()
+            (new / _ACCOUNT).write_text(text, encoding="utf-8")
+            os.rename(new, there)
+    with told.open(encoding="utf-8") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RuntimeError(
+                f"out {str(out)!r} must be one that no other benchmark is at work on"
+            ) from None
+        yield there
+
+
+def _code() -> str:
+    """What tells one state of the package's sources from another."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(casa_ddpm.__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def read(kept: Path, where: tuple[str, int]) -> Rows | None:

@@ -17,6 +17,8 @@ SYSTEMS = {
     "SUPERGAL": ("SLON-", "SLAT-", None, None),
     "ECLIPTIC": ("ELON-", "ELAT-", None, None),
 }
+#: Projections that are the same all around the reference point.
+ZENITHAL = ("SIN", "TAN", "ARC", "STG", "ZEA", "NCP")
 ARCSEC_PER_RAD = np.degrees(1) * 3600
 
 
@@ -103,12 +105,22 @@ def equatorial_wcs(record: dict) -> WCS:
     """WCS of a coordinate system's record in J2000 or ICRS, by CASA's own conversion.
 
     What is in neither is turned about its reference point, as the conversion is a rotation
-    of the sphere; in projections that are not zenithal that holds near the reference point.
+    of the sphere.
+
+    Raises
+    ------
+    ValueError
+        If it is in neither, and in a projection that is not the same all around the point.
     """
     celestial = direction(record)
     wcs = celestial_wcs(record)
     if celestial["system"] in ("J2000", "ICRS"):
         return wcs
+    if celestial["projection"] not in ZENITHAL:
+        raise ValueError(
+            f"an image in {celestial['system']} must be in one of the projections "
+            f"{', '.join(ZENITHAL)}, got {celestial['projection']}: regrid it to J2000"
+        )
     longitude, latitude = np.radians(wcs.wcs.crval)
     # Towards the other pole where a step would lead over this one.
     step = 1e-4 if latitude < np.pi / 2 - 2e-4 else -1e-4
@@ -130,6 +142,8 @@ def equatorial_wcs(record: dict) -> WCS:
 def _j2000(system: str, longitude: float, latitude: float, date: dict) -> SkyCoord:
     """A direction in J2000, of the time of the observation: B1950 turns against it."""
     tool = measures()
+    if date["refer"] == "LAST":  # CASA's way of saying that it is not known
+        date = tool.epoch("UTC", "1950/01/01" if system.startswith("B1950") else "2000/01/01")
     try:
         tool.doframe(date)
         given = tool.direction(system, f"{longitude:.17g}rad", f"{latitude:.17g}rad")

@@ -190,6 +190,10 @@ class ImageImager:
         write_planes(self.imagename + ".residual", self._subtract(model[0])[None])
         return read_planes(self.imagename + ".residual")
 
+    def restorable(self) -> bool:
+        """Whether there is what `restore` makes an image of: always."""
+        return True
+
     def restore(self, pbcor: bool = False) -> None:
         """Write .image, the model convolved with the clean beam plus the residual.
 

@@ -136,8 +136,8 @@ class VisibilityImager:
         """
         with readable(self.parameters, RuntimeError):
             self._make_images(self._open())
-        # calcres=False can ask for the PSF alone
-        if not self._has_residual():
+        # Without a pass the PSF alone can be made, or nothing but a model predicted.
+        if self.only_dirty and not self.restorable():
             return []
         planes, asked = self._read_planes(), shaping(self.parameters)
         if not any(planes):
@@ -214,6 +214,10 @@ class VisibilityImager:
             fields, self._outliers = self._outliers, None
             fields.close()
 
+    def restorable(self) -> bool:
+        """Whether there is what `restore` makes an image of."""
+        return all(os.path.isdir(self.imagename + suffix) for suffix in (".residual", ".psf"))
+
     def restore(self, pbcor: bool = False) -> None:
         """Write .image, the model convolved with the clean beam plus the residual.
 
@@ -222,8 +226,6 @@ class VisibilityImager:
         pbcor : bool
             Also write .image.pbcor, divided by the primary beam.
         """
-        if not self._has_residual():
-            return
         imager = self._open()
         imager.restoreImages()
         if pbcor:
@@ -329,9 +331,6 @@ class VisibilityImager:
                 f"facets={facets} must suit imsize={size}, use another number: {error}"
             ) from error
 
-    def _has_residual(self) -> bool:
-        return os.path.isdir(self.imagename + ".residual")
-
     def _mosaic(self) -> bool:
         return "mosaic" in self.parameters["gridder"]
 
@@ -360,12 +359,7 @@ class VisibilityImager:
 
     def _check_products(self) -> None:
         """What an earlier run has left must fit, since tclean (and so this) would go on with it."""
-        for switch, suffix in (("calcpsf", ".psf"), ("calcres", ".residual")):
-            path = self.imagename + suffix
-            # Without a pass the PSF alone can be made, or nothing but a model predicted.
-            needed = not self.only_dirty or (switch == "calcpsf" and self.parameters["calcres"])
-            if not self.parameters[switch] and not os.path.isdir(path) and needed:
-                raise FileNotFoundError(f"{switch}=False needs {path!r}, which does not exist")
+        self._check_needed()
         size = np.broadcast_to(self.parameters["imsize"], 2)
         for path in (self.imagename + suffix for suffix in (".psf", ".residual", ".model")):
             if os.path.isdir(path):
@@ -376,6 +370,24 @@ class VisibilityImager:
                         f"imsize={size.tolist()} must be that of {path!r} on disk, "
                         f"{shape.tolist()}; take another imagename, or restart=False"
                     )
+
+    def _check_needed(self) -> None:
+        """What is not made has to be there, where something else is made of it."""
+        p = self.parameters
+        nothing = self.only_dirty and not p["calcpsf"] and not p["calcres"]
+        if nothing and p["savemodel"] != "none":
+            path = self.imagename + ".model"
+            if not os.path.isdir(path) and p["startmodel"] in ("", [], [""]):
+                raise FileNotFoundError(
+                    f"savemodel={p['savemodel']!r} needs {path!r}, which does not exist, or a "
+                    "startmodel"
+                )
+            return
+        for switch, suffix in (("calcpsf", ".psf"), ("calcres", ".residual")):
+            path = self.imagename + suffix
+            needed = not self.only_dirty or nothing or (switch == "calcpsf" and p["calcres"])
+            if not p[switch] and not os.path.isdir(path) and needed:
+                raise FileNotFoundError(f"{switch}=False needs {path!r}, which does not exist")
 
 
 def _varies(plane: DirtyImage) -> bool:

@@ -14,12 +14,15 @@ from casatools import image, table
 
 from casa_ddpm.casa.coordinates import ARCSEC_PER_RAD, equatorial_wcs, frequency, square_cell
 from casa_ddpm.dirty import Beam, DirtyImage
+from casa_ddpm.suffixes import OURS
 
 #: Suffixes of the products, tclean's first, in the order of docs.
 SUFFIXES = (
     ".psf", ".pb", ".weight", ".sumwt", ".residual", ".model", ".image", ".image.pbcor", ".mask",
-    ".model.std", ".prob", ".samples", ".cl", ".cat.ecsv", ".cat.fits", ".crtf", ".reg", ".png",
+    *OURS,
 )  # fmt: skip
+#: By which tclean tells that a name is taken, and this task as well.
+_TAKEN = (".image", ".residual", ".model", ".psf", ".sumwt", ".unfinished", *OURS)
 
 
 @contextmanager
@@ -109,7 +112,8 @@ def read_dirty(imagename: str) -> list[DirtyImage | None]:
 def spectral_frame(path: str) -> str:
     """CASA's name of the reference frame of an image's frequencies."""
     with opened(path) as tool:
-        return tool.coordsys().referencecode("spectral")[0]
+        name = tool.coordsys().referencecode("spectral")[0]
+    return "LSRK" if name == "Undefined" else name
 
 
 def _flat(imaged: np.ndarray) -> np.ndarray | None:
@@ -272,7 +276,7 @@ def next_name(imagename: str) -> str:
     tclean's own code cuts the start off an absolute path.
     """
     folder, prefix = os.path.split(imagename)
-    taken = r"(?:_(\d+))?\.(?:image|residual|model|psf|sumwt|unfinished)"
+    taken = rf"(?:_(\d+))?(?:{'|'.join(map(re.escape, _TAKEN))})"
     pattern = re.compile(re.escape(prefix) + taken)
     names = os.listdir(folder or ".") if os.path.isdir(folder or ".") else []
     numbers = [int(found[1] or 1) for found in map(pattern.fullmatch, names) if found]

@@ -12,7 +12,7 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 from casatools import image
 
-from casa_ddpm.casa.coordinates import celestial_wcs, square_cell
+from casa_ddpm.casa.coordinates import equatorial_wcs, square_cell
 from casa_ddpm.casa.images import opened, read_beams
 from casa_ddpm.dirty import Beam
 
@@ -161,7 +161,7 @@ def check_place(other: InputImage, dirty: InputImage) -> None:
 
 def _corners(one: InputImage) -> SkyCoord:
     ny, nx = one.data.shape
-    return celestial_wcs(one.record).pixel_to_world([0, nx - 1, 0, nx - 1], [0, 0, ny - 1, ny - 1])
+    return equatorial_wcs(one.record).pixel_to_world([0, nx - 1, 0, nx - 1], [0, 0, ny - 1, ny - 1])
 
 
 def clean_beam(dirty: InputImage, psf: InputImage | None) -> Beam:

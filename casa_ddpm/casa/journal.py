@@ -94,7 +94,7 @@ class Journal:
     def __init__(self, imagename: str) -> None:
         self._name = os.path.abspath(imagename)
         self._folder = self._name + FOLDER
-        self._before = [suffix for suffix in _known() if os.path.lexists(self._name + suffix)]
+        self._before = _there(self._name)
         self._begin()
 
     def replace(self, *suffixes: str) -> None:
@@ -117,9 +117,14 @@ class Journal:
                 _remove(self._name + suffix)
 
     def close(self) -> None:
-        """Forget what there was before; the run's products are final. More than once is no harm."""
-        if os.path.lexists(self._folder):
-            _discard(self._folder)
+        """Forget what there was before; the run's products are final."""
+        _discard(self._folder)
+
+    def settle(self) -> None:
+        """Take what there is now for what there was before; from now on that is gone back to."""
+        self.close()
+        self._before = _there(self._name)
+        self._begin()
 
     def _begin(self) -> None:
         part = self._folder + ".part"
@@ -181,6 +186,11 @@ def taken_back(imagename: str) -> bool:
         os.rename(_kept(folder, suffix), name + suffix)
     _discard(folder)
     return True
+
+
+def _there(name: str) -> list[str]:
+    """Suffixes of the products that exist."""
+    return [suffix for suffix in _known() if os.path.lexists(name + suffix)]
 
 
 def _known() -> tuple[str, ...]:

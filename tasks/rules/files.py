@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ..suffixes import OURS
+from casa_ddpm.suffixes import OURS
+
 from .values import Values, as_list
 
 #: What the files are that a parameter names.
@@ -87,7 +88,7 @@ def named_files_exist(values: Values) -> None:
 def products_replace_no_input(values: Values) -> None:
     """Keep a mask or model that has the name of a product of ours."""
     name = values["imagename"]
-    if not isinstance(name, str):
+    if not isinstance(name, str) or values["niter"] == 0:
         return
     products = {os.path.realpath(name + suffix) for suffix in OURS}
     for parameter in ("mask", "startmodel"):

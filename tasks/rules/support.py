@@ -35,7 +35,7 @@ NOT_YET: tuple[tuple[Callable[[Values], bool], str, str], ...] = (
     (
         lambda v: (
             v["normtype"] in ("flatsky", "pbsquare")
-            and v["gridder"] in ("mosaic", "awproject", "awp2", "awphpg")
+            and ("mosaic" in v["gridder"] or v["gridder"].startswith("awp"))
             and v["niter"] != 0
             and not v["dirtyimage"]
         ),
