@@ -28,8 +28,13 @@ from casa_ddpm.sources import UNKNOWN_ANGLE, as_table
 if TYPE_CHECKING:
     from casa_ddpm.passes import Reconstruction
 
-#: Times that sources are looked for, and most major cycles of each kind of fit.
-_LOOKS, _CYCLES = 8, 6
+#: Times that sources are looked for, most major cycles of each kind of fit, and fits beside what
+#: else is bright.
+_LOOKS, _CYCLES, _BESIDE = 8, 6, 3
+#: Share of the residual's rms that is all else, from which on its sidelobes matter.
+_SIDELOBES = 0.05
+#: How far about a source nothing else is taken away for a fit of it [beam].
+_NEAR = 1.5
 #: Share of the residual's rms that another major cycle has to take away.
 _GAIN = 0.02
 #: Times its error from which on a size is one.
@@ -67,6 +72,8 @@ def set_aside(scene: Scene) -> Generator[np.ndarray, np.ndarray, tuple[Bright, n
             residual = yield from _settle(bright, residual)
         if bright.prune(residual):
             residual = yield from _settle(bright, (yield scene.start + bright.model()))
+    if bright.sources:
+        residual = yield from _refit(bright, residual)
     return bright, residual
 
 
@@ -90,6 +97,24 @@ def _settle(bright: Bright, residual: np.ndarray):
     return residual
 
 
+def _refit(bright: Bright, residual: np.ndarray):
+    """Fit once more where the sidelobes of what else is bright are gone; returns the residual."""
+    scene, left = bright.scene, residual
+    others = np.zeros_like(residual)
+    for _ in range(_BESIDE):
+        more, rest, _ = scene.peel(left)
+        for source in bright.sources:
+            more[bright.disc(source, _NEAR)] = 0
+        if rest[scene.valid].std() > (1 - _SIDELOBES) * left[scene.valid].std():
+            break
+        others += more
+        left = yield scene.start + bright.model() + others
+        bright.fit(left)
+        # What it still was disturbed by, as well as noise.
+        bright.disturbance = noise.rms(left, scene.valid)
+    return (yield scene.start + bright.model()) if others.any() else residual
+
+
 def added(found: Reconstruction, bright: Bright, options: Options, plane: int) -> Reconstruction:
     """A reconstruction of what bright sources left, with these in all of its parts.
 
@@ -103,7 +128,7 @@ def added(found: Reconstruction, bright: Bright, options: Options, plane: int) -
         Number of the plane, which has random numbers of its own.
     """
     scene, model = bright.scene, bright.model()
-    left = max(found.noise, noise.rms(found.residual, scene.valid))
+    left = max(found.noise, noise.rms(found.residual, scene.valid), bright.disturbance)
     covariance = bright.covariance(left)
     random = np.random.default_rng([options.sampling.seed, plane, _STREAM])
     samples = found.samples + realisations(bright, covariance, len(found.samples), random)

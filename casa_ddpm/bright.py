@@ -88,6 +88,8 @@ class Bright:
         What is fitted on pixels [Jy/pixel].
     level : float
         Flux from which on a source is bright [Jy].
+    disturbance : float
+        Rms of what the last fit was made in, 0 if that is what all models leave [Jy/beam].
     """
 
     def __init__(self, scene: Scene) -> None:
@@ -96,7 +98,7 @@ class Bright:
         self.beam = scene.dirty.beam.fwhm / scene.dirty.cell
         self.sources: list[Source] = []
         self.extra = np.zeros(scene.dirty.data.shape)
-        self.level = 0.0
+        self.level = self.disturbance = 0.0
         self.refused: list[np.ndarray] = []
 
     def stamps(self) -> list[Stamp]:
@@ -133,7 +135,7 @@ class Bright:
             self.sources.remove(source)
             self.refused.append(source.place)
             if source.pixels:
-                self.extra[self._disc(source, _RADIUS)] = 0
+                self.extra[self.disc(source, _RADIUS)] = 0
         return len(self.sources) < len(before)
 
     def refine(self, residual: np.ndarray) -> bool:
@@ -159,7 +161,7 @@ class Bright:
 
     def _left(self, source: Source, residual: np.ndarray) -> float:
         """The highest peak that is left at a source [Jy/beam]."""
-        return float(np.abs(residual[self._disc(source, 1)]).max(initial=0))
+        return float(np.abs(residual[self.disc(source, 1)]).max(initial=0))
 
     def fit(self, residual: np.ndarray) -> None:
         """Fit places, fluxes and shapes to what the model leaves [Jy/beam]: Gauss-Newton steps.
@@ -214,7 +216,7 @@ class Bright:
         """Fit the pixels about sources that are no Gaussians to what is left."""
         where = np.zeros(residual.shape, bool)
         for source in self.sources:
-            disc = self._disc(source, _RADIUS)
+            disc = self.disc(source, _RADIUS)
             if source.pixels and (where | disc).sum() <= _PIXELS:
                 where |= disc
         y, x = np.nonzero(where & self.scene.allowed)
@@ -235,7 +237,7 @@ class Bright:
 
     def moments(self, source: Source) -> tuple[float, np.ndarray, np.ndarray]:
         """Flux [Jy], middle and shape of a source, what is fitted on its pixels included."""
-        disc = self._disc(source, _RADIUS) & source.pixels
+        disc = self.disc(source, _RADIUS) & source.pixels
         offset = np.argwhere(disc) - source.place
         weight, (yy, yx, xx) = self.extra[disc], source.shape
         flux = source.flux + weight.sum()
@@ -244,7 +246,7 @@ class Bright:
         shape = second / flux - np.outer(away, away)
         return flux, source.place + away, shape
 
-    def _disc(self, source: Source, radius: float) -> np.ndarray:
+    def disc(self, source: Source, radius: float) -> np.ndarray:
         """Pixels about a source, `radius` in beams."""
         y, x = np.ogrid[: self.psf.shape[0], : self.psf.shape[1]]
         return np.hypot(y - source.place[0], x - source.place[1]) <= radius * self.beam

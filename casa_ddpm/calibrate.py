@@ -26,6 +26,8 @@ from casa_ddpm.sky import Components, render
 NOISE, BEAM = 1.0, 1.0
 #: Widest source whose flux and position are compared [beam].
 WIDEST = 3.0
+#: S/N below which a source is none that could be found: chance puts one at many places.
+FAINTEST = 2.0
 #: Least numbers that make sense; a score needs two realisations.
 LEAST = {"fields": 1, "search": 1, "check": 0, "nsamples": 2, "workers": 0}
 
@@ -90,8 +92,7 @@ def compare(
     place = components.position * scale + centre
     width = FWHM * np.sqrt(np.trace(components.covariance, axis1=1, axis2=2) / 2)
     x, y = sources["x"].value, sources["y"].value
-    away = np.hypot(y[:, None] - place[:, 0], x[:, None] - place[:, 1]) / scale
-    true = (away < RADIUS + PART * width).any(1) if len(components) else np.zeros(len(x), bool)
+    true = _true(x, y, place, width, components, scale)
     flux = np.full(len(x), np.nan)
     position = np.full((len(x), 2), np.nan)
     # Structure of many components has no flux and place of its own to compare with.
@@ -117,6 +118,18 @@ def compare(
         "position": position,
         "kind": calibration.kinds(sources),
     }
+
+
+def _true(x, y, place: np.ndarray, width: np.ndarray, components: Components, scale: float):
+    """Which candidates are sources: one of each, and any part of structure; bool, shape (n,)."""
+    reach = (RADIUS + PART * width) * scale
+    alone = np.bincount(components.source, minlength=1)[components.source] == 1
+    # Of the filter that suits it best, in noise that the beam correlates.
+    snr = components.flux / np.sqrt(1 + 2 * width**2)
+    rows, parts = np.flatnonzero(alone & (snr >= FAINTEST)), np.flatnonzero(~alone)
+    single = matching.match_reaches(x, y, place[rows, 1], place[rows, 0], reach[rows]) >= 0
+    away = np.hypot(y[:, None] - place[parts, 0], x[:, None] - place[parts, 1])
+    return single | (away < reach[parts]).any(1)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -7,6 +7,7 @@ and what has been fitted there travels in its checkpoint.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -21,7 +22,9 @@ EDGES = (0, 4, 5, 7, 10, 20, 50, np.inf)
 #: Fewest sources of a bin; smaller ones join the next.
 FEWEST = 25
 #: Kinds of sources whose errors are calibrated by themselves.
-KINDS = ("compact", "resolved", "confused")
+KINDS = ("compact", "resolved")
+#: Columns of candidates, see `fit`.
+Candidates = Mapping[str, np.ndarray]
 #: Share that a 68 % interval has to hold.
 ONE_SIGMA = 0.6827
 
@@ -75,6 +78,38 @@ class Errors:
 
 
 @dataclass(frozen=True)
+class Kind:
+    """Factors of a kind of sources.
+
+    Parameters
+    ----------
+    quiet, disturbed, blind : Errors
+        Where only noise is left, where much more is, and where that is not known; as of `Odds`.
+    """
+
+    quiet: Errors
+    disturbed: Errors
+    blind: Errors
+
+    def flux_factor(self, snr: np.ndarray, disturbance: np.ndarray | float) -> np.ndarray:
+        """What errors of fluxes are to be multiplied with, at each S/N."""
+        return self._between(disturbance, *(errors.flux_factor(snr) for errors in self._all))
+
+    def position_factor(self, snr: np.ndarray, disturbance: np.ndarray | float) -> np.ndarray:
+        """What errors of positions are to be multiplied with, at each S/N."""
+        return self._between(disturbance, *(errors.position_factor(snr) for errors in self._all))
+
+    @property
+    def _all(self) -> tuple[Errors, Errors, Errors]:
+        return self.quiet, self.disturbed, self.blind
+
+    @staticmethod
+    def _between(disturbance, quiet, disturbed, blind) -> np.ndarray:
+        share = np.nan_to_num(disturbance)
+        return np.where(np.isnan(disturbance), blind, quiet ** (1 - share) * disturbed**share)
+
+
+@dataclass(frozen=True)
 class Calibration:
     """The corrections of a network.
 
@@ -82,15 +117,13 @@ class Calibration:
     ----------
     odds : Odds
         Of all candidates.
-    compact, resolved, confused : Errors
-        Of sources that are not told from a point, of those that are, and of those that are
-        blended with others as well.
+    compact, resolved : Kind
+        Of sources that are not told from a point, and of those that are.
     """
 
     odds: Odds
-    compact: Errors
-    resolved: Errors
-    confused: Errors
+    compact: Kind
+    resolved: Kind
 
     @classmethod
     def of(cls, stored: Mapping[str, Any]) -> Calibration | None:
@@ -103,17 +136,16 @@ class Calibration:
         """
         if not stored:
             return None
-        if missing := {"odds", *KINDS} - set(stored):
-            lacks = ", ".join(sorted(missing))
+        needed = {kind: {"quiet", "disturbed", "blind"} for kind in ("odds", *KINDS)}
+        if missing := [name for name in needed if set(stored.get(name, ())) != needed[name]]:
+            lacks = ", ".join(missing)
             raise ValueError(f"network must be calibrated anew: its calibration lacks {lacks}")
-        return cls(Odds(**stored["odds"]), *(Errors(**stored[kind]) for kind in KINDS))
+        kinds = ({name: Errors(**stored[kind][name]) for name in needed[kind]} for kind in KINDS)
+        return cls(Odds(**stored["odds"]), *(Kind(**kind) for kind in kinds))
 
-    def stored(self) -> dict[str, dict[str, list[float]]]:
-        """As a checkpoint stores it."""
-        return {
-            part: {name: list(values) for name, values in correction.items()}
-            for part, correction in asdict(self).items()
-        }
+    def stored(self) -> dict[str, dict]:
+        """As a checkpoint stores it: plain values."""
+        return json.loads(json.dumps(asdict(self)))
 
     def apply(self, sources, beam: float, disturbance: float):
         """A table of sources with recalibrated probability and errors.
@@ -139,19 +171,19 @@ class Calibration:
             return np.choose(kind, [value(getattr(self, name)) for name in KINDS])
 
         table["prob"] = self.odds.probability(prob, shadows(table, beam), snr, disturbance)
-        flux = each(lambda errors: errors.flux_factor(snr))
+        flux = each(lambda errors: errors.flux_factor(snr, disturbance))
+        position = each(lambda errors: errors.position_factor(snr, disturbance))
         table["flux_lo"] = table["flux"] - flux * (table["flux"] - table["flux_lo"])
         table["flux_hi"] = table["flux"] + flux * (table["flux_hi"] - table["flux"])
         table["flux_err"] = flux * table["flux_err"]
         for name in ("ra_err", "dec_err"):
-            table[name] = each(lambda errors: errors.position_factor(snr)) * table[name]
+            table[name] = position * table[name]
         return table
 
 
 def kinds(sources) -> np.ndarray:
     """Which of KINDS each row of a table of sources is of, int, shape (n,)."""
-    resolved, blended = (np.asarray(sources[name], bool) for name in ("resolved", "blended"))
-    return resolved * (1 + blended)
+    return np.asarray(sources["resolved"], int)
 
 
 def shadows(sources, beam: float) -> np.ndarray:
@@ -180,10 +212,11 @@ def shadows(sources, beam: float) -> np.ndarray:
     return ratio.max(1)
 
 
-def fit(candidates: Mapping[str, np.ndarray]) -> Calibration:
+def fit(candidates: Candidates) -> Calibration:
     """Fit a calibration to candidates of which the truth is known.
 
-    A kind of which there are too few has the errors of all.
+    A kind of which there are too few, whatever the disturbance, has the errors of all; one of which
+    there are too few with that disturbance has those of the kind.
 
     Parameters
     ----------
@@ -211,19 +244,16 @@ def fit(candidates: Mapping[str, np.ndarray]) -> Calibration:
             f" got {known} and {false}"
         )
     names = ("prob", "shadow", "snr", "disturbance", "true")
-    parts = [
-        _errors(part if _known(part).sum() >= FEWEST else candidates)
-        for part in _kinds(candidates).values()
-    ]
+    parts = (_kind(_enough(part, candidates)) for part in _kinds(candidates).values())
     return Calibration(odds.fit(*(candidates[name] for name in names)), *parts)
 
 
-def _known(candidates: Mapping[str, np.ndarray]) -> np.ndarray:
+def _known(candidates: Candidates) -> np.ndarray:
     """Which candidates have a true flux to compare with."""
     return np.isfinite(candidates["flux"])
 
 
-def _kinds(candidates: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
+def _kinds(candidates: Candidates) -> dict[str, Candidates]:
     """The candidates of each of KINDS."""
     return {
         kind: {name: values[candidates["kind"] == k] for name, values in candidates.items()}
@@ -231,7 +261,22 @@ def _kinds(candidates: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarr
     }
 
 
-def _errors(candidates: Mapping[str, np.ndarray]) -> Errors:
+def _enough(part: Candidates, whole: Candidates) -> Candidates:
+    """A part of the candidates if it has enough sources, else the whole."""
+    return part if _known(part).sum() >= FEWEST else whole
+
+
+def _kind(candidates: Candidates) -> Kind:
+    """Factors of a kind of sources, with much of a disturbance and with little."""
+    much = candidates["disturbance"] > 0.5
+    quiet, disturbed = (
+        {name: values[chosen] for name, values in candidates.items()} for chosen in (~much, much)
+    )
+    parts = (_enough(quiet, candidates), _enough(disturbed, candidates), candidates)
+    return Kind(*(_errors(part) for part in parts))
+
+
+def _errors(candidates: Candidates) -> Errors:
     known = _known(candidates)
     snr, flux, position = [], [], []
     for part in _bins(candidates["snr"][known]):
@@ -241,7 +286,7 @@ def _errors(candidates: Mapping[str, np.ndarray]) -> Errors:
     return Errors(tuple(snr), tuple(flux), tuple(position))
 
 
-def check(candidates: Mapping[str, np.ndarray]) -> dict[str, list[dict[str, float]]]:
+def check(candidates: Candidates) -> dict[str, list[dict[str, float]]]:
     """How well calibrated candidates keep their word, for each kind.
 
     Parameters
@@ -274,7 +319,7 @@ def _reliability(claimed: np.ndarray, true: np.ndarray) -> list[dict[str, float]
     ]
 
 
-def _coverage(candidates: Mapping[str, np.ndarray]) -> list[dict[str, float]]:
+def _coverage(candidates: Candidates) -> list[dict[str, float]]:
     known = _known(candidates)
     snr, flux, position = (candidates[name][known] for name in ("snr", "flux", "position"))
     return [

@@ -249,9 +249,12 @@ class Canvas:
 
     def _noise_of(self, left: np.ndarray, most: float) -> float:
         """Of what realisations leave of the data: in their mean they explain some of the noise."""
-        least = noise.rms(left, self.good)
-        # The visibilities' may be an upper bound, where sources vary between them.
-        return min(most, max(least, min(self.dirty.thermal or 0.0, _EXPLAINED * least)))
+        least, thermal = noise.rms(left, self.good), self.dirty.thermal or 0.0
+        # No image tells it as well as the visibilities do.
+        if least <= thermal <= _EXPLAINED * least:
+            return thermal
+        # But theirs may be an upper bound, where sources vary between them.
+        return min(most, max(least, min(thermal, _EXPLAINED * least)))
 
     def _errors(self, structure: np.ndarray, shown: torch.Tensor, likelihood: Likelihood) -> float:
         """What errors of the brightest leave in their sidelobes, and would pass for sources.

@@ -7,7 +7,7 @@ The column `flags` adds up
 ====  =====================================================================
    1  within one beam of the image's edge: part of the source may be missing
    2  primary beam below 0.2: the correction is large and uncertain
-   4  blended: a neighbour has 5 % of the flux or more
+   4  blended: another source adds 5 % or more to what fits this one best
    8  held by fewer than 6 realisations: errors are the theoretical minimum
   16  outside the primary beam: no corrected flux (NaN)
 ====  =====================================================================

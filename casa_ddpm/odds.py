@@ -114,7 +114,9 @@ def fit(
     true : ndarray of bool, shape (n,)
     """
     features, share = _features(prob, shadow, snr), disturbance[:, None]
-    both = _logistic(np.hstack([(1 - share) * features, share * features]), true)
+    # Where only noise is left, what the S/N tells is in the network's probability already, which
+    # orders candidates better.
+    both = _logistic(np.hstack([(1 - share) * features, share * features]), true, without=3)
     return Odds(both[:4], both[4:], _logistic(features, true))
 
 
@@ -125,8 +127,13 @@ def _features(prob: np.ndarray, shadow: np.ndarray, snr: np.ndarray) -> np.ndarr
     return np.stack([np.ones_like(odds), odds, -np.log1p(shadow), bright], -1)
 
 
-def _logistic(features: np.ndarray, true: np.ndarray) -> tuple[float, ...]:
-    """Weights of a logistic regression, none but the offsets', of each four the first, below 0."""
+def _logistic(
+    features: np.ndarray, true: np.ndarray, without: int | None = None
+) -> tuple[float, ...]:
+    """Weights of a logistic regression, none but the offsets', of each four the first, below 0.
+
+    That of the feature `without` is 0.
+    """
     sign = np.where(true, 1.0, -1.0)
     number = features.shape[1]
 
@@ -135,6 +142,8 @@ def _logistic(features: np.ndarray, true: np.ndarray) -> tuple[float, ...]:
         gradient = -(features * (sign * special.expit(-margin))[:, None]).sum(0)
         return float(np.logaddexp(0, -margin).sum()), gradient
 
-    bounds = [(None, None) if k % 4 == 0 else (0, None) for k in range(number)]
+    bounds: list = [(None, None) if k % 4 == 0 else (0, None) for k in range(number)]
+    if without is not None:
+        bounds[without] = (0, 0)
     found = optimize.minimize(loss, np.zeros(number), jac=True, bounds=bounds, method="L-BFGS-B").x
     return tuple(float(weight) for weight in found)

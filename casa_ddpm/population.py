@@ -52,6 +52,12 @@ def draw_axes(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]
     return major, major * rng.uniform(LEAST_RATIO, 1, n)
 
 
+def draw_between(values: np.ndarray, masses: np.ndarray, uniform: float) -> float:
+    """A value drawn from masses (n - 1,) between values (n,) by a number from 0 to 1."""
+    total = np.concatenate([[0], np.cumsum(masses)])
+    return float(np.interp(uniform * total[-1], total, values))
+
+
 @dataclass(frozen=True)
 class Population:
     """What is known of the single sources of a field before the data are asked.

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage, special
 
 from casa_ddpm.coupling import Coupling
-from casa_ddpm.population import Population
+from casa_ddpm.population import Population, draw_between
 
 #: A source is moved by no more than this at a time [pixel].
 _FARTHEST = 1.0
@@ -61,10 +61,10 @@ def _factor(
 ) -> float:
     """By how much the flux changes: the data say by `change`, give or take `width`."""
     factor = 1 + change + width * _GRID
-    total = np.cumsum(np.exp(-(_GRID**2) / 2) * population.density(factor * flux))
-    if not total[-1] > 0:
+    density = np.exp(-(_GRID**2) / 2) * population.density(factor * flux)
+    if not density.any():
         return 1.0
-    return float(np.interp(special.ndtr(random) * total[-1], total, factor))
+    return draw_between(factor, (density[1:] + density[:-1]) / 2, float(special.ndtr(random)))
 
 
 def _shift(slope: np.ndarray, curvature: np.ndarray, white: np.ndarray) -> np.ndarray:

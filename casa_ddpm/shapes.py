@@ -15,7 +15,7 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 
 from casa_ddpm.gaussians import MOST_ELLIPTICAL, Gaussians, Shape
-from casa_ddpm.population import MAJOR, Population, size_density
+from casa_ddpm.population import MAJOR, Population, draw_between, size_density
 
 #: Where an integral over the flux is evaluated [standard deviations].
 _GRID = np.linspace(-4.5, 4.5, 61)
@@ -124,19 +124,25 @@ def redraw(shape: Shape, centre: np.ndarray, fit: Fit, random: np.random.Generat
     shape = _draw_ellipticity(shape, "cross", float(shape.plus), centre, fit, random)
     shape, told = _draw_size(shape, centre, fit, random)
     (fluxes,), (density,), (evidence,) = fit.fluxes(shape, centre)
-    total = np.cumsum(density)
-    flux = np.interp(random.random() * total[-1], total, fluxes)
-    return Source(shape, centre, float(flux), float(evidence), told)
+    flux = draw_between(fluxes, (density[1:] + density[:-1]) / 2, random.random())
+    return Source(shape, centre, flux, float(evidence), told)
 
 
 def _draw_shift(
     shape: Shape, centre: np.ndarray, axis: np.ndarray, fit: Fit, random: np.random.Generator
 ) -> float:
-    """Draw a shift along an axis [pixel]."""
+    """Draw a shift along an axis [pixel].
+
+    A window that is always about the present place would be left less often than it is entered;
+    one that may lie anywhere over it is an auxiliary variable.
+    """
+    low = -2 * _FARTHEST * random.random()
     shifts, found = _line(
-        lambda shift: fit.evidence(shape, centre + shift[:, None] * axis), -_FARTHEST, _FARTHEST
+        lambda shift: fit.evidence(shape, centre + shift[:, None] * axis),
+        low,
+        low + 2 * _FARTHEST,
     )
-    return _draw(shifts, _masses(found), random)
+    return draw_between(shifts, _masses(found), random.random())
 
 
 def _draw_ellipticity(
@@ -150,7 +156,7 @@ def _draw_ellipticity(
     # The prior of an axis ratio and an angle that are uniform.
     e = np.hypot(np.hypot(values, other), _ROUND)
     prior = -1.5 * np.log1p(e) - 0.5 * np.log1p(-np.minimum(e, 0.99)) - np.log(e)
-    return replace(shape, **{name: _draw(values, _masses(found + prior), random)})
+    return replace(shape, **{name: draw_between(values, _masses(found + prior), random.random())})
 
 
 def favour(shape: Shape, centre: np.ndarray, fit: Fit) -> float:
@@ -174,7 +180,8 @@ def _draw_size(
     told = _log_ratio(extended.sum(), point)
     if random.random() * ((1 - share) * point + share * extended.sum()) < (1 - share) * point:
         return replace(shape, extent=0.0), told
-    return replace(shape, extent=float(_extent(_draw(scales, extended, random)))), told
+    scale = draw_between(scales, extended, random.random())
+    return replace(shape, extent=float(_extent(scale))), told
 
 
 def _sizes(shape: Shape, centre: np.ndarray, fit: Fit) -> tuple[np.ndarray, np.ndarray, float]:
@@ -220,12 +227,6 @@ def _line(
     nodes, found = nodes[possible], found[possible]
     values = np.linspace(nodes[0], nodes[-1], _FINE)
     return values, np.interp(values, nodes, found)
-
-
-def _draw(values: np.ndarray, mass: np.ndarray, random: np.random.Generator) -> float:
-    """A value drawn from masses (n - 1,) between values (n,)."""
-    total = np.concatenate([[0], np.cumsum(mass)])
-    return float(np.interp(random.random() * total[-1], total, values))
 
 
 def _masses(log_density: np.ndarray) -> np.ndarray:

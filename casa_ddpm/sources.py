@@ -14,13 +14,13 @@ import numpy as np
 from astropy import units as u
 from astropy.table import QTable
 
-from casa_ddpm.candidates import find_candidates, find_neighbours
+from casa_ddpm.candidates import find_candidates
 from casa_ddpm.dirty import FWHM, Beam
 from casa_ddpm.light import Light, Pixels, measure_light, measure_peaks, percentiles
 
 #: Fewest realisations that hold a 68 % interval: (n + 1) * 0.159 >= 1.
 FEW = 6
-#: A neighbour with this share of a source's light makes it blended.
+#: By how much of a source's flux a neighbour that is not told apart changes it, to be blended.
 BLENDED = 0.05
 #: 68 % interval [percent].
 INTERVAL = (15.865, 84.135)
@@ -91,7 +91,8 @@ def find_sources(
         - resolved : major is 3 sigma above 0, and above the smallest size that data
           of this signal-to-noise ratio can tell from a point (Lobanov 2005,
           arXiv:astro-ph/0503225, eq. 4)
-        - blended : a region next door has 5 % of this source's light or more
+        - blended : as seen with the clean beam, another source adds 5 % or more to what fits
+          this one best
 
     Raises
     ------
@@ -130,7 +131,7 @@ def find_sources(
         "snr": peak / noise,
         "prob": chances(regions) if chances else held.mean(axis=0),
         "count": held.sum(axis=0),
-        "blended": _blended(regions, light.flux.mean(axis=0)),
+        "blended": _blended(light, held, beam.fwhm / (FWHM * cell)),
     }
     return as_table({name: column[keep] for name, column in columns.items()})
 
@@ -220,12 +221,22 @@ def _ellipse(
     return middle + difference, middle - difference, pa % 180
 
 
-def _blended(regions: np.ndarray, flux: np.ndarray) -> np.ndarray:
-    """Whether a neighbour has a fair share of the region's mean flux, shape (K,)."""
-    own, other = find_neighbours(regions).T - 1
-    blended = np.zeros(flux.shape, bool)
-    blended[own[flux[other] > BLENDED * flux[own]]] = True
-    return blended
+def _blended(light: Light, held: np.ndarray, beam: float) -> np.ndarray:
+    """Whether another source adds to what fits each best, shape (K,).
+
+    A Gaussian i of deviation s_i, fitted alone where there is another one j of flux f_j at a
+    distance d, takes up f_j v_ii / v_ij exp(-d^2 / (2 v_ij)) of it, where v_ij = s_i^2 + s_j^2 +
+    b^2, in noise that a beam of deviation b correlates. What a realisation does not hold it
+    does not add.
+    """
+    x, y = _mean(light.x, held), _mean(light.y, held)
+    width = np.maximum(_mean((light.xx + light.yy) / 2, held), 0) + beam**2 / 2
+    flux = np.where(held, light.flux, 0).mean(axis=0)
+    both = width[:, None] + width
+    away = (x[:, None] - x) ** 2 + (y[:, None] - y) ** 2
+    added = flux * 2 * width[:, None] / both * np.exp(-away / (2 * both))
+    np.fill_diagonal(added, 0)
+    return added.max(axis=1, initial=0) > BLENDED * flux
 
 
 def _mean(values: np.ndarray, held: np.ndarray) -> np.ndarray:

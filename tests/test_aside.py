@@ -7,13 +7,15 @@ import pytest
 import torch
 from astropy.table import vstack
 
-from casa_ddpm import aside, checkpoint
+from casa_ddpm import arrays, aside, checkpoint, fields, simulator
 from casa_ddpm.benchmark.field import NOISE, simulated
 from casa_ddpm.bright import GAUSSIAN, Bright, Source
 from casa_ddpm.posterior import Sampling
 from casa_ddpm.reconstruction import Options, reconstruct
 from casa_ddpm.scene import Scene
 from casa_ddpm.sources import UNITS
+from casa_ddpm.uv import Observation
+from casa_ddpm.uv import dirty as uv_dirty
 
 NPIX = 128
 NETWORK, SETTINGS = checkpoint.load("default")
@@ -49,6 +51,48 @@ def test_errors_of_a_point_are_those_of_its_signal_to_noise(field):
         expected = 1e-4 / np.sqrt(curvature) * field.dirty.cell
         assert row[name].value == pytest.approx(expected, rel=0.05)
     assert not row["resolved"] and row["major"].value == 0 and row["prob"] == 1
+
+
+def crowd(seed, number=30):
+    """Two bright points among `number` others of S/N 20 to 90, none near them: image and truth."""
+    rng = np.random.default_rng(seed)
+    track = Observation(arrays.load("alma.cycle5.3"), -13.0, 0.5, 1200, 30.0, (230e9,))
+    optics = simulator.make_optics(torch.tensor(track.uv()), NPIX, "natural")
+    places = rng.uniform(-0.38 * NPIX, 0.38 * NPIX, (2 + number, 2))
+    for k in range(2, 2 + number):
+        while min(np.hypot(*(places[k] - places[j])) for j in range(2)) < 16:
+            places[k] = rng.uniform(-0.42 * NPIX, 0.42 * NPIX, 2)
+    fluxes = np.concatenate([[150, 400], rng.uniform(20, 90, number)])
+    uv = optics.uv.double().numpy()
+    phase = np.outer(uv[:, 1], places[:, 0]) - np.outer(uv[:, 0], places[:, 1])
+    visibilities = np.exp(-2j * np.pi * phase) @ fluxes
+    noise = rng.normal(size=(2, len(visibilities))) * np.sqrt(len(visibilities))
+    seen = torch.tensor(visibilities + noise[0] + 1j * noise[1])
+    image = uv_dirty(optics.uv.double(), seen, 1.0, NPIX) / len(visibilities)
+    observed = fields.observed(image.numpy().astype(np.float32), optics, 1 / optics.scale, 1.0)
+    return *observed, places[:2] + NPIX // 2, fluxes[:2]
+
+
+def test_errors_hold_beside_other_sources():
+    """Whose sidelobes shifted them by many times their errors, before these were peeled."""
+    fluxes, places = [], []
+    for seed in range(2):
+        dirty, cycle, where, true = crowd(seed)
+        found = aside.set_aside(Scene(dirty, SETTINGS, NETWORK.stride))
+        model = next(found)
+        try:
+            while True:
+                model = found.send(cycle(model))
+        except StopIteration as end:
+            bright, _ = end.value
+        table = aside.rows(bright, bright.covariance(max(1, bright.disturbance)), 1.0, 20)
+        for (y, x), flux in zip(where, true, strict=True):
+            row = table[np.hypot(table["x"].value - x, table["y"].value - y).argmin()]
+            fluxes.append((row["flux"].value - flux) / row["flux_err"].value)
+            places.append((row["x"].value - x) * dirty.cell / row["ra_err"].value)
+            places.append((row["y"].value - y) * dirty.cell / row["dec_err"].value)
+    assert 0.2 < np.sqrt(np.mean(np.square(fluxes))) < 2
+    assert 0.5 < np.sqrt(np.mean(np.square(places))) < 2.2
 
 
 def test_gaussian_row_has_its_axes_and_angle(field):

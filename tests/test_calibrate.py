@@ -58,6 +58,13 @@ def test_structure_is_true_but_not_measured(plain):
     assert found["true"].tolist() == [True] and np.isnan(found["flux"][0])
 
 
+def test_a_source_is_one_candidate_and_the_faintest_none(plain):
+    """Nor are pieces of a source sources, or what chance has put next to a candidate."""
+    truth = sky.points(np.array([[0.0, 0.0], [4.0, -4.0]]), np.array([10.0, 1.5]))
+    found = calibrate.compare(sources((32, 32, 8), (33, 33, 3), (16, 48, 2)), plain, truth, 1.0)
+    assert found["true"].tolist() == [True, False, False]
+
+
 def test_empty_sky_and_no_candidates(plain):
     nothing = sky.points(np.zeros((0, 2)), np.zeros(0))
     assert calibrate.compare(sources((5, 5, 3)), plain, nothing, 1.0)["true"].tolist() == [False]

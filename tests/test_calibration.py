@@ -8,14 +8,14 @@ from astropy import units as u
 from astropy.table import QTable
 from scipy.special import expit, logit
 
-from casa_ddpm.calibration import FEWEST, Calibration, Errors, check, fit, shadows
+from casa_ddpm.calibration import FEWEST, Calibration, Errors, Kind, check, fit, shadows
 from casa_ddpm.odds import DOUBT, Odds
 
 ODDS = Odds((0.5, 1.0, 0.3, 0.2), (-0.5, 0.5, 0.3, 0.2), (0.0, 0.7, 0.3, 0.2))
 PLAIN = Errors((3.0, 10.0), (2.0, 1.0), (1.5, 0.5))
 WIDER = Errors((3.0, 10.0), (4.0, 2.0), (3.0, 1.0))
 WIDEST = Errors((3.0, 10.0), (8.0, 4.0), (6.0, 2.0))
-ALL = Calibration(ODDS, PLAIN, WIDER, WIDEST)
+ALL = Calibration(ODDS, *(Kind(errors, errors, errors) for errors in (PLAIN, WIDER)))
 
 
 def candidates(n=4000, seed=0, narrow=2.0, far=3.0):
@@ -28,11 +28,11 @@ def candidates(n=4000, seed=0, narrow=2.0, far=3.0):
     true = rng.random(n) < expit(odds)
     flux, position = narrow * rng.normal(size=n), far * rng.normal(size=(n, 2))
     flux[~true], position[~true] = np.nan, np.nan
-    # Resolved ones are 1.5 times as far off, confused ones twice.
-    kind = rng.integers(0, 3, n)
-    flux *= 1 + kind / 2
+    # Resolved ones are 1.5 times as far off, and disturbed ones twice that.
+    kind, disturbance = rng.integers(0, 2, n), rng.integers(0, 2, n) * 1.0
+    flux *= (1 + kind / 2) * (1 + disturbance)
     return {
-        "prob": share, "shadow": shadow, "snr": snr, "disturbance": rng.random(n), "true": true,
+        "prob": share, "shadow": shadow, "snr": snr, "disturbance": disturbance, "true": true,
         "flux": flux, "position": position, "kind": kind,
     }  # fmt: skip
 
@@ -57,11 +57,14 @@ def sources():
 
 
 def test_fit_finds_what_the_errors_lack():
-    all_ = fit(candidates(12_000))
-    for found, width in ((all_.compact, 2), (all_.resolved, 3), (all_.confused, 4)):
-        assert np.allclose(found.flux, width, rtol=0.15)
-        assert np.allclose(found.position, 3, rtol=0.1)
-        assert len(found.snr) > 3 and found.snr[0] < 4 and found.snr[-1] > 20
+    all_ = fit(candidates(100_000))
+    for kind, width in ((all_.compact, 2), (all_.resolved, 3)):
+        for found, wider in ((kind.quiet, 1), (kind.disturbed, 2)):
+            assert np.allclose(found.flux, wider * width, rtol=0.15)
+            assert np.allclose(found.position, 3, rtol=0.15)
+            assert len(found.snr) > 3 and found.snr[0] < 4 and found.snr[-1] > 20
+        assert (np.array(kind.blind.flux) > 1.1 * width).all()
+        assert (np.array(kind.blind.flux) < 1.9 * width).all()
 
 
 def test_apply():
@@ -81,10 +84,9 @@ def test_apply():
 def test_resolved_sources_have_errors_of_their_own():
     table = sources()
     table["resolved"][:2] = True
-    table["blended"][:2] = [True, False]
     found = ALL.apply(table, 4, 0.0)
-    assert found["flux_err"].value == pytest.approx([12, 2, 1.5])
-    assert found["ra_err"].value == pytest.approx([6, 1, 0.5])
+    assert found["flux_err"].value == pytest.approx([6, 2, 1.5])
+    assert found["ra_err"].value == pytest.approx([3, 1, 0.5])
 
 
 def test_where_more_than_noise_is_left_prob_is_another():
@@ -92,6 +94,15 @@ def test_where_more_than_noise_is_left_prob_is_another():
         ALL.apply(sources(), 4, share)["prob"][1] for share in (0.0, 0.5, 1.0, np.nan)
     )
     assert quiet > half > disturbed and quiet > blind > disturbed
+
+
+def test_where_more_than_noise_is_left_errors_are_others():
+    """Between quiet and disturbed it is the logarithm of the factor that counts."""
+    errors = Calibration(ODDS, *[Kind(PLAIN, WIDEST, WIDER)] * 2)
+    for share, factor in ((0.0, 2), (0.5, 4), (1.0, 8), (np.nan, 4)):
+        found = errors.apply(sources(), 4, share)
+        assert found["flux_err"][0].value == pytest.approx(1.5 * factor)
+        assert found["ra_err"][0].value == pytest.approx(0.75 * factor)
 
 
 def test_between_the_knots_the_logarithm_counts():
@@ -115,15 +126,14 @@ def test_empty_table():
 def test_stored_form():
     assert Calibration.of(ALL.stored()) == ALL
     assert Calibration.of({}) is None
-    with pytest.raises(
-        ValueError, match="network must be calibrated anew: .* lacks confused, odds"
-    ):
-        Calibration.of({"compact": {}, "resolved": {}})
+    former = {"compact": ALL.stored()["compact"]["quiet"], "resolved": {}}
+    with pytest.raises(ValueError, match="must be calibrated anew: .* lacks compact, resolved$"):
+        Calibration.of(ALL.stored() | former)
 
 
 def test_small_bins_join_the_next():
     few = candidates(400)
-    found = fit(few).compact
+    found = fit(few).compact.blind
     assert len(found.snr) <= np.isfinite(few["flux"]).sum() // FEWEST
 
 
@@ -137,7 +147,7 @@ def test_small_bins_join_the_next():
 )
 def test_refused(changes, text):
     with pytest.raises(ValueError, match=text):
-        Errors(**{**ALL.stored()["compact"], **changes})
+        Errors(**{**ALL.stored()["compact"]["quiet"], **changes})
 
 
 def test_check_tells_what_is_right_from_what_is_not():
@@ -154,7 +164,7 @@ def test_check_tells_what_is_right_from_what_is_not():
             "position": width * rng.normal(size=(20_000, 2)),
         }
         found = check(known | errors)
-        assert found["resolved"] == found["confused"] == []
+        assert found["resolved"] == []
         assert len(found["prob"]) == 10
         for row in found["prob"]:
             assert row["true"] == pytest.approx(row["prob"], abs=0.04)
@@ -168,8 +178,11 @@ def test_a_kind_of_which_there_are_few_has_the_errors_of_all():
     some = candidates(2000)
     some["kind"][:] = np.arange(2000) >= 1980
     found = fit(some)
-    assert np.allclose(found.resolved.flux, found.compact.flux, rtol=0.1)
-    assert found.resolved == found.confused != found.compact
+    assert found.resolved != found.compact
+    assert np.allclose(found.resolved.blind.flux, found.compact.blind.flux, rtol=0.1)
+    some["kind"][:], some["disturbance"][:] = 0, np.arange(2000) >= 1980
+    found = fit(some).compact
+    assert found.disturbed == found.blind != found.quiet
 
 
 def test_too_little_to_fit():

@@ -65,6 +65,16 @@ def test_noise_of_an_image_that_is_blanked(optics, radius):
     assert part == pytest.approx(whole, rel=0.15)
 
 
+def test_the_visibilities_tell_the_noise_that_sources_are_drawn_in(optics):
+    """But where they can only be an upper bound the image has a say."""
+    dirty = replace(observe(optics), thermal=1.0)
+    plane = canvas(dirty)
+    left = np.random.default_rng(0).normal(size=plane.good.shape) * plane.good
+    rms = left[plane.good].std()
+    for share, most, expected in ((0.96, 0.95, 1.0), (0.8, 5.0, 0.92), (0.8, 0.9, 0.9), (2, 3, 2)):
+        assert plane._noise_of(share / rms * left, most) == pytest.approx(expected, rel=0.01)
+
+
 def test_good_pixels_are_a_beam_from_blanked_ones(optics):
     dirty = observe(optics)
     plane = canvas(dirty)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy import special
 
 from casa_ddpm import rigid
 from casa_ddpm.coupling import Coupling
@@ -73,6 +74,14 @@ def test_no_flux_below_the_least(likelihood):
     fluxes, _ = drawn(likelihood, light(32, 32, 3.0), light(32, 32, 0.0), least=2.0)
     # A tenth of a standard deviation is how finely fluxes are told apart.
     assert fluxes.min() > 1.5 and np.median(fluxes) < 6
+
+
+def test_the_mean_of_drawn_fluxes_is_that_of_the_data():
+    """By what they are drawn from, not by half a step of its grid less."""
+    normal = special.ndtri((np.arange(400) + 0.5) / 400)
+    factors = [rigid._factor(100.0, 0.0, 0.1, Flat(1.0, 1.0), number) for number in normal]
+    assert np.mean(factors) == pytest.approx(1, abs=1e-4)
+    assert np.std(factors) == pytest.approx(0.1, rel=0.02)
 
 
 def test_nothing_moves_by_more_than_a_pixel(likelihood):

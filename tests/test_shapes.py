@@ -13,6 +13,7 @@ from casa_ddpm.gaussians import MOST_ELLIPTICAL, Gaussians, Shape, moments
 from casa_ddpm.likelihood import Likelihood
 from casa_ddpm.population import Population
 from casa_ddpm.psf import gaussian
+from casa_ddpm.shapes import Fit, _draw_shift
 from casa_ddpm.sweep import ROUNDS, Sweep
 
 NPIX, BEAM, KERNEL = 64, 4.0, 2.0
@@ -160,6 +161,26 @@ def test_truths_of_the_prior_are_draws_like_any_other(gaussians, likelihood):
     assert ranks.mean() == pytest.approx(number / 2, abs=3 * 2.87 / np.sqrt(60))
     inside = np.mean((ranks >= 2) & (ranks <= 7))
     assert inside == pytest.approx(0.6, abs=3 * 0.063)
+
+
+def test_shifts_leave_the_posterior_as_it_is(gaussians, likelihood):
+    """Draws from it, shifted three times, are as wide, though it is wider than a shift may be."""
+    shape, place, axis = Shape(0.0, 0.0, 0.0), np.array([32.0, 32.0]), np.array([1.0, 0.0])
+    truth = 4 * gaussians.images(shape, place, (NPIX, NPIX))[0]
+    data = likelihood.sharpened(likelihood.predict(torch.from_numpy(truth))).numpy()
+    fit = Fit(gaussians, Population(), data)
+    away = np.linspace(-3, 3, 241)
+    density = np.exp(fit.evidence(shape, place + away[:, None] * axis))
+    random = np.random.default_rng(0)
+    starts = np.interp(random.random(600), np.cumsum(density) / density.sum(), away)
+    ends = []
+    for shift in starts:
+        for _ in range(3):
+            shift += _draw_shift(shape, place + shift * axis, axis, fit, random)
+        ends.append(shift)
+    inside = np.abs(ends) < 3
+    assert inside.mean() > 0.95
+    assert np.std(np.array(ends)[inside]) == pytest.approx(starts.std(), rel=0.09)
 
 
 def test_structure_keeps_its_shape(gaussians, likelihood):

@@ -194,6 +194,14 @@ def test_a_faint_source_near_a_bright_one_is_kept_and_flagged():
     assert list(table["blended"]) == [False, True]
 
 
+@pytest.mark.parametrize(("apart", "blended"), [(0.95, True), (1.3, False), (2.0, False)])  # [beam]
+def test_blended_is_what_another_source_changes(apart, blended):
+    """As the PSF at that distance does: at 0.95 beams it is 8 %, at 1.3 beams 1 %."""
+    rng = np.random.default_rng(4)
+    table = run(draw(rng, 20, (60, 60), [20, 20 + apart * THETA], [30, 30], [50, 50]))
+    assert list(table["blended"]) == [blended, blended]
+
+
 @pytest.mark.parametrize("size", [0.7, 1, 2, 5])  # [beam]
 @pytest.mark.parametrize("snr", [15, 100])
 def test_gaussians_agree_with_their_posterior(size, snr):
