@@ -92,11 +92,11 @@ def compare(
     place = components.position * scale + centre
     width = FWHM * np.sqrt(np.trace(components.covariance, axis1=1, axis2=2) / 2)
     x, y = sources["x"].value, sources["y"].value
-    true = _true(x, y, place, width, components, scale)
-    flux = np.full(len(x), np.nan)
-    position = np.full((len(x), 2), np.nan)
     # Structure of many components has no flux and place of its own to compare with.
     single = np.bincount(components.source, minlength=1)[components.source] == 1
+    true = _true(x, y, place, width, components.flux, single, scale)
+    flux = np.full(len(x), np.nan)
+    position = np.full((len(x), 2), np.nan)
     chosen = np.flatnonzero(single & (width < WIDEST))
     rows, index = matching.match(x, y, place[chosen, 1], place[chosen, 0], RADIUS * scale)
     error = components.flux[chosen[index]] * NOISE - sources["flux"].value[rows]
@@ -120,16 +120,15 @@ def compare(
     }
 
 
-def _true(x, y, place: np.ndarray, width: np.ndarray, components: Components, scale: float):
+def _true(x, y, place: np.ndarray, width: np.ndarray, flux: np.ndarray, single: np.ndarray, scale):
     """Which candidates are sources: one of each, and any part of structure; bool, shape (n,)."""
     reach = (RADIUS + PART * width) * scale
-    alone = np.bincount(components.source, minlength=1)[components.source] == 1
     # Of the filter that suits it best, in noise that the beam correlates.
-    snr = components.flux / np.sqrt(1 + 2 * width**2)
-    rows, parts = np.flatnonzero(alone & (snr >= FAINTEST)), np.flatnonzero(~alone)
-    single = matching.match_reaches(x, y, place[rows, 1], place[rows, 0], reach[rows]) >= 0
+    snr = flux / np.sqrt(1 + 2 * width**2)
+    rows, parts = np.flatnonzero(single & (snr >= FAINTEST)), np.flatnonzero(~single)
+    alone = matching.match_reaches(x, y, place[rows, 1], place[rows, 0], reach[rows]) >= 0
     away = np.hypot(y[:, None] - place[parts, 0], x[:, None] - place[parts, 1])
-    return single | (away < reach[parts]).any(1)
+    return alone | (away < reach[parts]).any(1)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -25,6 +25,8 @@ FEWEST = 25
 KINDS = ("compact", "resolved")
 #: Columns of candidates, see `fit`.
 Candidates = Mapping[str, np.ndarray]
+#: Disturbance from which on a field's errors are fitted as those of a disturbed one.
+_MUCH = 0.5
 #: Share that a 68 % interval has to hold.
 ONE_SIGMA = 0.6827
 
@@ -93,20 +95,17 @@ class Kind:
 
     def flux_factor(self, snr: np.ndarray, disturbance: np.ndarray | float) -> np.ndarray:
         """What errors of fluxes are to be multiplied with, at each S/N."""
-        return self._between(disturbance, *(errors.flux_factor(snr) for errors in self._all))
+        factors = np.log([errors.flux_factor(snr) for errors in self._states])
+        return np.exp(odds.between(disturbance, *factors))
 
     def position_factor(self, snr: np.ndarray, disturbance: np.ndarray | float) -> np.ndarray:
         """What errors of positions are to be multiplied with, at each S/N."""
-        return self._between(disturbance, *(errors.position_factor(snr) for errors in self._all))
+        factors = np.log([errors.position_factor(snr) for errors in self._states])
+        return np.exp(odds.between(disturbance, *factors))
 
     @property
-    def _all(self) -> tuple[Errors, Errors, Errors]:
+    def _states(self) -> tuple[Errors, Errors, Errors]:
         return self.quiet, self.disturbed, self.blind
-
-    @staticmethod
-    def _between(disturbance, quiet, disturbed, blind) -> np.ndarray:
-        share = np.nan_to_num(disturbance)
-        return np.where(np.isnan(disturbance), blind, quiet ** (1 - share) * disturbed**share)
 
 
 @dataclass(frozen=True)
@@ -268,7 +267,7 @@ def _enough(part: Candidates, whole: Candidates) -> Candidates:
 
 def _kind(candidates: Candidates) -> Kind:
     """Factors of a kind of sources, with much of a disturbance and with little."""
-    much = candidates["disturbance"] > 0.5
+    much = candidates["disturbance"] > _MUCH
     quiet, disturbed = (
         {name: values[chosen] for name, values in candidates.items()} for chosen in (~much, much)
     )

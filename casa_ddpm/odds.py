@@ -70,9 +70,15 @@ class Odds:
         quiet, disturbed, blind = (
             features @ np.array(getattr(self, name)) for name in ("quiet", "disturbed", "blind")
         )
-        share = np.nan_to_num(disturbance)
-        known = (1 - share) * quiet + share * disturbed
-        return special.expit(np.where(np.isnan(disturbance), blind, known))
+        return special.expit(between(disturbance, quiet, disturbed, blind))
+
+
+def between(
+    disturbance: np.ndarray | float, quiet: np.ndarray, disturbed: np.ndarray, blind: np.ndarray
+) -> np.ndarray:
+    """What lies between two states by the disturbance, and a third where that is not known."""
+    share = np.nan_to_num(disturbance)
+    return np.where(np.isnan(disturbance), blind, (1 - share) * quiet + share * disturbed)
 
 
 def disturbance(dirty: DirtyImage, noise: float) -> float:

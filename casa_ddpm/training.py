@@ -151,11 +151,12 @@ class Trainer:
         stored = {name: load_file(path) for name, path in paths.items()}
         self.step = steps.pop()
         before = _training_of(settings)
-        # What a network was told before its training it is not told again.
-        told = {name: before[name] for name in ("memorised",) if name in before}
-        self.settings = replace(self.settings, history=before | self.settings.history | told)
+        history = before | self.settings.history
+        if "memorised" in before:  # its memory is the first run's
+            history["memorised"] = before["memorised"]
+        self.settings = replace(self.settings, history=history)
         for model in (self.denoiser, self.average):
-            # And it is no parameter.
+            # What a network was told before its training is no parameter.
             for own, kept in zip(model.buffers(), trained.buffers(), strict=True):
                 own.copy_(kept)
         with torch.no_grad():
