@@ -21,8 +21,10 @@ from casa_ddpm.odds import Odds
 EDGES = (0, 4, 5, 7, 10, 20, 50, np.inf)
 #: Fewest sources of a bin; smaller ones join the next.
 FEWEST = 25
-#: Kinds of sources whose errors are calibrated by themselves.
-KINDS = ("compact", "resolved")
+#: Kinds of sources whose errors are calibrated by themselves: those that are wider than MARGINAL
+#: [beam] in most realisations may be points for all that, or several.
+KINDS = ("point", "marginal", "resolved")
+MARGINAL = 0.2
 #: Columns of candidates, see `fit`.
 Candidates = Mapping[str, np.ndarray]
 #: Disturbance from which on a field's errors are fitted as those of a disturbed one.
@@ -116,12 +118,13 @@ class Calibration:
     ----------
     odds : Odds
         Of all candidates.
-    compact, resolved : Kind
-        Of sources that are not told from a point, and of those that are.
+    point, marginal, resolved : Kind
+        Of each of KINDS.
     """
 
     odds: Odds
-    compact: Kind
+    point: Kind
+    marginal: Kind
     resolved: Kind
 
     @classmethod
@@ -146,7 +149,7 @@ class Calibration:
         """As a checkpoint stores it: plain values."""
         return json.loads(json.dumps(asdict(self)))
 
-    def apply(self, sources, beam: float, disturbance: float):
+    def apply(self, sources, beam: float, cell: float, disturbance: float):
         """A table of sources with recalibrated probability and errors.
 
         Parameters
@@ -154,7 +157,9 @@ class Calibration:
         sources : QTable
             As `sources.find_sources` returns it.
         beam : float
-            FWHM of the clean beam, in the pixels of the table.
+            FWHM of the clean beam [arcsec].
+        cell : float
+            Side of the table's pixels [arcsec].
         disturbance : float
             See `odds.disturbance`.
 
@@ -164,12 +169,12 @@ class Calibration:
         """
         table = sources.copy()
         prob, snr = (np.asarray(table[name], float) for name in ("prob", "snr"))
-        kind = kinds(table)
+        kind = kinds(table, beam)
 
         def each(value) -> np.ndarray:
             return np.choose(kind, [value(getattr(self, name)) for name in KINDS])
 
-        table["prob"] = self.odds.probability(prob, shadows(table, beam), snr, disturbance)
+        table["prob"] = self.odds.probability(prob, shadows(table, beam / cell), snr, disturbance)
         flux = each(lambda errors: errors.flux_factor(snr, disturbance))
         position = each(lambda errors: errors.position_factor(snr, disturbance))
         table["flux_lo"] = table["flux"] - flux * (table["flux"] - table["flux_lo"])
@@ -180,9 +185,18 @@ class Calibration:
         return table
 
 
-def kinds(sources) -> np.ndarray:
-    """Which of KINDS each row of a table of sources is of, int, shape (n,)."""
-    return np.asarray(sources["resolved"], int)
+def kinds(sources, beam: float) -> np.ndarray:
+    """Which of KINDS each row of a table of sources is of, int, shape (n,).
+
+    Parameters
+    ----------
+    sources : QTable
+        With major and resolved.
+    beam : float
+        FWHM of the clean beam [arcsec].
+    """
+    resolved, wide = np.asarray(sources["resolved"]), sources["major"].value > MARGINAL * beam
+    return np.select([resolved, wide], [2, 1], 0)
 
 
 def shadows(sources, beam: float) -> np.ndarray:

@@ -34,9 +34,12 @@ PEAK, EDGE = 0.5, 0.05
 #: Fall from a peak to the saddle that separates it from a higher one, as a share
 #: of the peak, for peaks far fainter and far brighter than TURN [noise].
 FAINT, BRIGHT, TURN = 0.8, 0.3, 3.0
+#: Brightness down to which light belongs to a peak, as a share of the peak's, and never more
+#: than that [noise]: what is fainter comes and goes with other sources of few realisations.
+SHARE, MOST = 0.05, 0.3
 #: How far a region's rim is moved out, to hold the wings: [beam], and as a share of
 #: the radius of the circle of the same area.
-RIM, WINGS = 0.5, 0.25
+RIM, WINGS = 0.25, 0.4
 
 
 def find_candidates(mean: np.ndarray, beam: float, kernel: float, limit: float) -> np.ndarray:
@@ -66,7 +69,7 @@ def find_candidates(mean: np.ndarray, beam: float, kernel: float, limit: float) 
     edge = _edge(image, limit)
     islands = _islands(image, edge)
     markers = _peaks(image, islands, edge, PEAK * limit)
-    return _grow(watershed(-image, markers, mask=islands), RIM * beam)
+    return _grow(_cut(watershed(-image, markers, mask=islands), image), RIM * beam)
 
 
 def find_neighbours(regions: np.ndarray) -> np.ndarray:
@@ -106,6 +109,12 @@ def _peaks(image: np.ndarray, islands: np.ndarray, edge: float, lowest: float) -
     heights = ndimage.maximum(image, labels, np.arange(1, number + 1))
     chosen = np.concatenate([[False], np.asarray(heights) > lowest])
     return np.where(chosen, np.cumsum(chosen), 0)[labels]
+
+
+def _cut(regions: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """Regions down to the brightness at which light belongs to their peaks."""
+    peaks = ndimage.maximum(image, regions, np.arange(regions.max(initial=0) + 1))
+    return np.where(image >= np.minimum(SHARE * peaks, MOST)[regions], regions, 0)
 
 
 def _grow(regions: np.ndarray, rim: float) -> np.ndarray:

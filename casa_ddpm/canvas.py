@@ -221,7 +221,8 @@ class Canvas:
 
         table = find_sources(skies.numpy(), cell, beam, kernel, sigma, minflux, chances)
         if self.calibration:
-            table = self.calibration.apply(table, beam.fwhm / cell, disturbance(self.dirty, sigma))
+            told = disturbance(self.dirty, sigma)
+            table = self.calibration.apply(table, beam.fwhm, cell, told)
         x, y = frame.pixel(table["x"].value, table["y"].value)
         table["x"], table["y"] = x * table["x"].unit, y * table["y"].unit
         return table

@@ -35,6 +35,8 @@ _PEELS = 8
 #: Most sweeps of a pass; what is left of the noise when another, or one more cycle of the peel,
 #: will not do much; and times the noise of the visibilities at which there is no more to be done.
 _SWEEPS, _SETTLED, _QUIET = 5, 0.97, 1.05
+#: Growth of the residual that says nothing against a pass whose realisations leave less by as much.
+_GROWN = 1.02
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,7 @@ def _passes(
     """Passes over a plane, see `passes`, of which nothing is set aside any more."""
     model, residual = scene.start, scene.dirty.data
     cycles: list[dict] = []
+    unexplained: list[float] = []
     best: _Pass | None = None
     stop = ""
     while not stop:
@@ -164,12 +167,14 @@ def _passes(
         cycles.append(_state(model, residual, scene) | account)
         rms, peak = (cycles[-1][name] / sigma for name in ("rms", "peak"))
         log(f"pass {len(cycles)}: residual rms {rms:.3f}, peak {peak:.1f} of the noise")
-        if best is None or cycles[-1]["rms"] < min(cycle["rms"] for cycle in cycles[:-1]):
+        shown = scene.canvas.shown(model, residual)
+        unexplained.append(scene.canvas.unexplained(skies, shown))
+        if _is_best([cycle["rms"] for cycle in cycles], unexplained):
             best = _Pass(model, residual, skies)
         stop = _finished(cycles, options, scene)
     assert best is not None
     if best.model is not model:
-        log("the residual has grown: back to the pass that left the least")
+        log("the residual has grown: back to the pass before")
         best = best._replace(residual=(yield best.model))
     return _result(best, scene, options, cycles, stop)
 
@@ -324,6 +329,13 @@ def _wanted(state: dict, options: Options) -> str:
     if state["peak"] < options.threshold:
         return "threshold"
     return "noise" if state["peak"] < options.nsigma * state["left"] else ""
+
+
+def _is_best(left: list[float], unexplained: list[float]) -> bool:
+    """Whether the last pass is, by what the models and the realisations of all leave [Jy/beam]."""
+    if left[-1] <= min(left):
+        return True
+    return left[-1] < _GROWN * min(left) and unexplained[-1] < min(unexplained[:-1]) / _GROWN
 
 
 def _finished(cycles: list[dict], options: Options, scene: Scene) -> str:

@@ -8,14 +8,14 @@ from astropy import units as u
 from astropy.table import QTable
 from scipy.special import expit, logit
 
-from casa_ddpm.calibration import FEWEST, Calibration, Errors, Kind, check, fit, shadows
+from casa_ddpm.calibration import FEWEST, Calibration, Errors, Kind, check, fit, kinds, shadows
 from casa_ddpm.odds import DOUBT, Odds
 
 ODDS = Odds((0.5, 1.0, 0.3, 0.2), (-0.5, 0.5, 0.3, 0.2), (0.0, 0.7, 0.3, 0.2))
 PLAIN = Errors((3.0, 10.0), (2.0, 1.0), (1.5, 0.5))
 WIDER = Errors((3.0, 10.0), (4.0, 2.0), (3.0, 1.0))
 WIDEST = Errors((3.0, 10.0), (8.0, 4.0), (6.0, 2.0))
-ALL = Calibration(ODDS, *(Kind(errors, errors, errors) for errors in (PLAIN, WIDER)))
+ALL = Calibration(ODDS, *(Kind(errors, errors, errors) for errors in (PLAIN, WIDER, WIDEST)))
 
 
 def candidates(n=4000, seed=0, narrow=2.0, far=3.0):
@@ -28,8 +28,8 @@ def candidates(n=4000, seed=0, narrow=2.0, far=3.0):
     true = rng.random(n) < expit(odds)
     flux, position = narrow * rng.normal(size=n), far * rng.normal(size=(n, 2))
     flux[~true], position[~true] = np.nan, np.nan
-    # Resolved ones are 1.5 times as far off, and disturbed ones twice that.
-    kind, disturbance = rng.integers(0, 2, n), rng.integers(0, 2, n) * 1.0
+    # Marginal ones are 1.5 times as far off, resolved ones twice, and disturbed ones twice that.
+    kind, disturbance = rng.integers(0, 3, n), rng.integers(0, 2, n) * 1.0
     flux *= (1 + kind / 2) * (1 + disturbance)
     return {
         "prob": share, "shadow": shadow, "snr": snr, "disturbance": disturbance, "true": true,
@@ -51,6 +51,7 @@ def sources():
             "ra_err": [1, 1, 1] * u.arcsec,
             "dec_err": [2, 2, 2] * u.arcsec,
             "blended": [True, False, False],
+            "major": [0, 0, 0] * u.arcsec,
             "resolved": [False, False, False],
         }
     )
@@ -58,7 +59,7 @@ def sources():
 
 def test_fit_finds_what_the_errors_lack():
     all_ = fit(candidates(100_000))
-    for kind, width in ((all_.compact, 2), (all_.resolved, 3)):
+    for kind, width in ((all_.point, 2), (all_.marginal, 3), (all_.resolved, 4)):
         for found, wider in ((kind.quiet, 1), (kind.disturbed, 2)):
             assert np.allclose(found.flux, wider * width, rtol=0.15)
             assert np.allclose(found.position, 3, rtol=0.15)
@@ -69,7 +70,7 @@ def test_fit_finds_what_the_errors_lack():
 
 def test_apply():
     table = sources()
-    found = ALL.apply(table, 4, 0.0)
+    found = ALL.apply(table, 4, 1, 0.0)
     assert found["flux_lo"].value == pytest.approx([1, 9, 98])
     assert found["flux_hi"].value == pytest.approx([7, 11, 101])
     assert found["flux_err"].value == pytest.approx([3, 1, 1.5])
@@ -81,26 +82,29 @@ def test_apply():
     assert table["prob"][0] == 0.3  # what was given stays
 
 
-def test_resolved_sources_have_errors_of_their_own():
+def test_each_kind_has_errors_of_its_own():
+    """Wider than a fifth of the beam in most realisations, told from a point, and neither."""
     table = sources()
-    table["resolved"][:2] = True
-    found = ALL.apply(table, 4, 0.0)
-    assert found["flux_err"].value == pytest.approx([6, 2, 1.5])
-    assert found["ra_err"].value == pytest.approx([3, 1, 0.5])
+    table["major"] = [0.9, 0.9, 0.7] * u.arcsec
+    table["resolved"][0] = True
+    assert kinds(table, 4).tolist() == [2, 1, 0]
+    found = ALL.apply(table, 4, 2, 0.0)
+    assert found["flux_err"].value == pytest.approx([12, 2, 1.5])
+    assert found["ra_err"].value == pytest.approx([6, 1, 0.5])
 
 
 def test_where_more_than_noise_is_left_prob_is_another():
     quiet, half, disturbed, blind = (
-        ALL.apply(sources(), 4, share)["prob"][1] for share in (0.0, 0.5, 1.0, np.nan)
+        ALL.apply(sources(), 4, 1, share)["prob"][1] for share in (0.0, 0.5, 1.0, np.nan)
     )
     assert quiet > half > disturbed and quiet > blind > disturbed
 
 
 def test_where_more_than_noise_is_left_errors_are_others():
     """Between quiet and disturbed it is the logarithm of the factor that counts."""
-    errors = Calibration(ODDS, *[Kind(PLAIN, WIDEST, WIDER)] * 2)
+    errors = Calibration(ODDS, *[Kind(PLAIN, WIDEST, WIDER)] * 3)
     for share, factor in ((0.0, 2), (0.5, 4), (1.0, 8), (np.nan, 4)):
-        found = errors.apply(sources(), 4, share)
+        found = errors.apply(sources(), 4, 1, share)
         assert found["flux_err"][0].value == pytest.approx(1.5 * factor)
         assert found["ra_err"][0].value == pytest.approx(0.75 * factor)
 
@@ -108,7 +112,7 @@ def test_where_more_than_noise_is_left_errors_are_others():
 def test_between_the_knots_the_logarithm_counts():
     table = sources()
     table["snr"][0] = np.sqrt(30)
-    assert ALL.apply(table, 4, 0.0)["flux_err"][0].value == pytest.approx(1.5 * 1.5)
+    assert ALL.apply(table, 4, 1, 0.0)["flux_err"][0].value == pytest.approx(1.5 * 1.5)
 
 
 def test_shadows():
@@ -120,20 +124,20 @@ def test_shadows():
 
 
 def test_empty_table():
-    assert len(ALL.apply(sources()[:0], 4, np.nan)) == 0
+    assert len(ALL.apply(sources()[:0], 4, 1, np.nan)) == 0
 
 
 def test_stored_form():
     assert Calibration.of(ALL.stored()) == ALL
     assert Calibration.of({}) is None
-    former = {"compact": ALL.stored()["compact"]["quiet"], "resolved": {}}
-    with pytest.raises(ValueError, match="must be calibrated anew: .* lacks compact, resolved$"):
+    former = {"point": ALL.stored()["point"]["quiet"], "resolved": {}}
+    with pytest.raises(ValueError, match="must be calibrated anew: .* lacks point, resolved$"):
         Calibration.of(ALL.stored() | former)
 
 
 def test_small_bins_join_the_next():
     few = candidates(400)
-    found = fit(few).compact.blind
+    found = fit(few).point.blind
     assert len(found.snr) <= np.isfinite(few["flux"]).sum() // FEWEST
 
 
@@ -147,7 +151,7 @@ def test_small_bins_join_the_next():
 )
 def test_refused(changes, text):
     with pytest.raises(ValueError, match=text):
-        Errors(**{**ALL.stored()["compact"]["quiet"], **changes})
+        Errors(**{**ALL.stored()["point"]["quiet"], **changes})
 
 
 def test_check_tells_what_is_right_from_what_is_not():
@@ -168,7 +172,7 @@ def test_check_tells_what_is_right_from_what_is_not():
         assert len(found["prob"]) == 10
         for row in found["prob"]:
             assert row["true"] == pytest.approx(row["prob"], abs=0.04)
-        (row,) = found["compact"]
+        (row,) = found["point"]
         assert row["flux"] == pytest.approx(expected, abs=0.02)
         assert row["position"] == pytest.approx(expected, abs=0.02)
     assert row["flux, twice"] == pytest.approx(0.683, abs=0.02)
@@ -178,10 +182,10 @@ def test_a_kind_of_which_there_are_few_has_the_errors_of_all():
     some = candidates(2000)
     some["kind"][:] = np.arange(2000) >= 1980
     found = fit(some)
-    assert found.resolved != found.compact
-    assert np.allclose(found.resolved.blind.flux, found.compact.blind.flux, rtol=0.1)
+    assert found.marginal != found.point
+    assert np.allclose(found.marginal.blind.flux, found.point.blind.flux, rtol=0.1)
     some["kind"][:], some["disturbance"][:] = 0, np.arange(2000) >= 1980
-    found = fit(some).compact
+    found = fit(some).point
     assert found.disturbed == found.blind != found.quiet
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from casa_ddpm import DirtyImage, checkpoint, reconstruct, simulator, sky, workers
+from casa_ddpm import DirtyImage, checkpoint, passes, reconstruct, simulator, sky, workers
 from casa_ddpm.arrays import load
 from casa_ddpm.benchmark.field import simulated
 from casa_ddpm.canvas import Canvas
@@ -237,6 +237,39 @@ def test_sweeps_go_on_while_less_is_left(points, monkeypatch):
         assert asked[-1] is end.model
         np.testing.assert_array_equal(end.residual, cycle(end.model))
     assert torch.allclose(end.skies, 1.6 * better)
+
+
+@pytest.mark.parametrize(
+    ("growth", "drawn", "back"),
+    [(0.99, 1.1, False), (1.01, 0.9, False), (1.01, 0.99, True), (1.03, 0.9, True)],
+)
+def test_a_pass_that_leaves_more_is_taken_back(points, monkeypatch, growth, drawn, back):
+    """But not where it is hardly more, and the realisations leave less."""
+    _, dirty, _, _ = points
+    scene = scene_of(dirty)
+    model = [np.full_like(dirty.data, number) for number in (1, 2)]
+
+    def swept(scene, options, told, sigma, seed, log):
+        yield from ()
+        number = seed[-1]
+        return _Pass(model[number], dirty.data * growth**number, told.skies)
+
+    def leftover(scene, model, residual):
+        yield from ()
+        return model, residual
+
+    monkeypatch.setattr(passes, "_draw", lambda scene, *rest: torch.zeros(1))
+    monkeypatch.setattr(passes, "_swept", swept)
+    monkeypatch.setattr(passes, "_leftover", leftover)
+    monkeypatch.setattr(passes, "_result", lambda best, *rest: best)
+    unexplained = iter([1.0, drawn])
+    monkeypatch.setattr(Canvas, "unexplained", lambda *given: next(unexplained))
+    log = []
+    run = passes._passes(scene, None, Options(nmajor=2), 0, log.append, None)
+    best, asked = settled(run, lambda _: dirty.data)
+    assert best.model is model[not back]
+    assert ("the residual has grown: back to the pass before" in log) == back
+    assert not back or asked[-1] is model[0]
 
 
 def test_peel_ends_where_it_brings_nothing(points):

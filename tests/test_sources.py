@@ -116,6 +116,22 @@ def test_flux_loses_nothing_at_the_rim():
     np.testing.assert_allclose(flux, 5, rtol=0.005)
 
 
+def test_others_of_a_few_realisations_are_not_its_light():
+    """A fifth of the realisations of every source hold one of S/N 2 a beam away, anywhere."""
+    rng = np.random.default_rng(8)
+    x, y, shape = lattice(rng, 8, 30)
+    samples = draw(rng, 20, shape, x, y, 8)
+    for sample in samples:
+        chosen = rng.random(len(x)) < 0.2
+        away, angle = rng.uniform(0.9, 1.3, len(x)) * THETA, rng.uniform(0, 2 * np.pi, len(x))
+        there = np.stack([x + away * np.cos(angle), y + away * np.sin(angle)])[:, chosen]
+        sample += draw(rng, 1, shape, *there, 2)[0]
+    found, _ = nearest(run(samples), x, y)
+    error = 1 / np.sqrt(20 * len(x))
+    assert np.mean(found["flux"].value) / NOISE == pytest.approx(8, abs=3 * 1.25 * error)
+    assert np.mean(found["flux_err"].value) / NOISE == pytest.approx(1.053, abs=0.065)
+
+
 def test_interval_covers_the_truth():
     """Truth and realisations share a posterior: 68 % of the truths lie in the interval."""
     rng = np.random.default_rng(3)
