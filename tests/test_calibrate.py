@@ -30,7 +30,7 @@ def sources(*rows):
             "x": x * u.pix, "y": y * u.pix, "flux": flux * u.Jy, "flux_lo": (flux - 1) * u.Jy,
             "flux_hi": (flux + 2) * u.Jy, "ra_err": 0.1 * one * u.arcsec,
             "dec_err": 0.2 * one * u.arcsec, "prob": one, "snr": flux,
-            "blended": one < 0, "resolved": one < 0,
+            "blended": one < 0, "resolved": one < 0, "major": 0 * one * u.arcsec,
         }
     )  # fmt: skip
 
