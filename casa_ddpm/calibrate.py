@@ -116,7 +116,7 @@ def compare(
         "true": true,
         "flux": flux,
         "position": position,
-        "kind": calibration.kinds(sources, BEAM),
+        "kind": calibration.kinds(sources, BEAM, dirty.cell),
     }
 
 

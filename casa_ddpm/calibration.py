@@ -21,10 +21,13 @@ from casa_ddpm.odds import Odds
 EDGES = (0, 4, 5, 7, 10, 20, 50, np.inf)
 #: Fewest sources of a bin; smaller ones join the next.
 FEWEST = 25
-#: Kinds of sources whose errors are calibrated by themselves: those that are wider than MARGINAL
-#: [beam] in most realisations may be points for all that, or several.
-KINDS = ("point", "marginal", "resolved")
-MARGINAL = 0.2
+#: Kinds of sources whose errors are calibrated by themselves. Those that are wider than MARGINAL
+#: [beam] in most realisations may be points for all that; what is resolved with others closer
+#: than CLOSE [beam] may be several.
+KINDS = ("point", "marginal", "resolved", "confused")
+MARGINAL, CLOSE = 0.2, 4.0
+#: Least flux, of the resolved source's, and probability of such others.
+_OTHERS, _PROBABLE = 0.1, 0.5
 #: Columns of candidates, see `fit`.
 Candidates = Mapping[str, np.ndarray]
 #: Disturbance from which on a field's errors are fitted as those of a disturbed one.
@@ -118,7 +121,7 @@ class Calibration:
     ----------
     odds : Odds
         Of all candidates.
-    point, marginal, resolved : Kind
+    point, marginal, resolved, confused : Kind
         Of each of KINDS.
     """
 
@@ -126,6 +129,7 @@ class Calibration:
     point: Kind
     marginal: Kind
     resolved: Kind
+    confused: Kind
 
     @classmethod
     def of(cls, stored: Mapping[str, Any]) -> Calibration | None:
@@ -169,7 +173,7 @@ class Calibration:
         """
         table = sources.copy()
         prob, snr = (np.asarray(table[name], float) for name in ("prob", "snr"))
-        kind = kinds(table, beam)
+        kind = kinds(table, beam, cell)
 
         def each(value) -> np.ndarray:
             return np.choose(kind, [value(getattr(self, name)) for name in KINDS])
@@ -185,18 +189,23 @@ class Calibration:
         return table
 
 
-def kinds(sources, beam: float) -> np.ndarray:
+def kinds(sources, beam: float, cell: float) -> np.ndarray:
     """Which of KINDS each row of a table of sources is of, int, shape (n,).
 
     Parameters
     ----------
     sources : QTable
-        With major and resolved.
+        With x, y, flux, prob as the realisations give it, major and resolved.
     beam : float
         FWHM of the clean beam [arcsec].
+    cell : float
+        Side of the table's pixels [arcsec].
     """
     resolved, wide = np.asarray(sources["resolved"]), sources["major"].value > MARGINAL * beam
-    return np.select([resolved, wide], [2, 1], 0)
+    ratio, away = _others(sources, beam / cell)
+    probable = np.asarray(sources["prob"]) > _PROBABLE
+    close = ((away < CLOSE) & (ratio > _OTHERS) & probable).any(1)
+    return np.select([resolved & close, resolved, wide], [3, 2, 1], 0)
 
 
 def shadows(sources, beam: float) -> np.ndarray:
@@ -216,13 +225,16 @@ def shadows(sources, beam: float) -> np.ndarray:
     ndarray, shape (n,)
         Greatest ratio of another's flux to its own, over 1 + (distance / beam)^2.
     """
+    ratio, away = _others(sources, beam)
+    return (ratio / (1 + away**2)).max(1, initial=0)
+
+
+def _others(sources, beam: float) -> tuple[np.ndarray, np.ndarray]:
+    """Fluxes of all sources over each one's and distances from it [beam], (n, n); its own are 0."""
     x, y, flux = (np.asarray(sources[name].value, float) for name in ("x", "y", "flux"))
-    if len(x) < 2:
-        return np.zeros(len(x))
-    away = ((x[:, None] - x) ** 2 + (y[:, None] - y) ** 2) / beam**2
-    ratio = flux / np.maximum(flux[:, None], 1e-12) / (1 + away)
+    ratio = flux / np.maximum(flux[:, None], 1e-12)
     np.fill_diagonal(ratio, 0)
-    return ratio.max(1)
+    return ratio, np.hypot(x[:, None] - x, y[:, None] - y) / beam
 
 
 def fit(candidates: Candidates) -> Calibration:

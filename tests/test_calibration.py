@@ -8,14 +8,25 @@ from astropy import units as u
 from astropy.table import QTable
 from scipy.special import expit, logit
 
-from casa_ddpm.calibration import FEWEST, Calibration, Errors, Kind, check, fit, kinds, shadows
+from casa_ddpm.calibration import (
+    FEWEST,
+    KINDS,
+    Calibration,
+    Errors,
+    Kind,
+    check,
+    fit,
+    kinds,
+    shadows,
+)
 from casa_ddpm.odds import DOUBT, Odds
 
 ODDS = Odds((0.5, 1.0, 0.3, 0.2), (-0.5, 0.5, 0.3, 0.2), (0.0, 0.7, 0.3, 0.2))
 PLAIN = Errors((3.0, 10.0), (2.0, 1.0), (1.5, 0.5))
 WIDER = Errors((3.0, 10.0), (4.0, 2.0), (3.0, 1.0))
 WIDEST = Errors((3.0, 10.0), (8.0, 4.0), (6.0, 2.0))
-ALL = Calibration(ODDS, *(Kind(errors, errors, errors) for errors in (PLAIN, WIDER, WIDEST)))
+MOST = Errors((3.0, 10.0), (16.0, 8.0), (12.0, 4.0))
+ALL = Calibration(ODDS, *(Kind(errors, errors, errors) for errors in (PLAIN, WIDER, WIDEST, MOST)))
 
 
 def candidates(n=4000, seed=0, narrow=2.0, far=3.0):
@@ -28,8 +39,8 @@ def candidates(n=4000, seed=0, narrow=2.0, far=3.0):
     true = rng.random(n) < expit(odds)
     flux, position = narrow * rng.normal(size=n), far * rng.normal(size=(n, 2))
     flux[~true], position[~true] = np.nan, np.nan
-    # Marginal ones are 1.5 times as far off, resolved ones twice, and disturbed ones twice that.
-    kind, disturbance = rng.integers(0, 3, n), rng.integers(0, 2, n) * 1.0
+    # Each kind is half a time farther off than the one before, and disturbed ones twice that.
+    kind, disturbance = rng.integers(0, 4, n), rng.integers(0, 2, n) * 1.0
     flux *= (1 + kind / 2) * (1 + disturbance)
     return {
         "prob": share, "shadow": shadow, "snr": snr, "disturbance": disturbance, "true": true,
@@ -59,7 +70,7 @@ def sources():
 
 def test_fit_finds_what_the_errors_lack():
     all_ = fit(candidates(100_000))
-    for kind, width in ((all_.point, 2), (all_.marginal, 3), (all_.resolved, 4)):
+    for kind, width in zip([getattr(all_, name) for name in KINDS], (2, 3, 4, 5), strict=True):
         for found, wider in ((kind.quiet, 1), (kind.disturbed, 2)):
             assert np.allclose(found.flux, wider * width, rtol=0.15)
             assert np.allclose(found.position, 3, rtol=0.15)
@@ -87,10 +98,22 @@ def test_each_kind_has_errors_of_its_own():
     table = sources()
     table["major"] = [0.9, 0.9, 0.7] * u.arcsec
     table["resolved"][0] = True
-    assert kinds(table, 4).tolist() == [2, 1, 0]
+    assert kinds(table, 4, 2).tolist() == [2, 1, 0]
     found = ALL.apply(table, 4, 2, 0.0)
     assert found["flux_err"].value == pytest.approx([12, 2, 1.5])
     assert found["ra_err"].value == pytest.approx([6, 1, 0.5])
+
+
+@pytest.mark.parametrize(
+    ("away", "prob", "flux", "confused"),
+    [(3.5, 0.9, 1, True), (4.5, 0.9, 1, False), (3.5, 0.4, 1, False), (3.5, 0.9, 0.2, False)],
+)
+def test_resolved_sources_may_be_confused(away, prob, flux, confused):
+    """By one that is close [beam], probable and no fainter than a tenth."""
+    table = sources()[:2]
+    table["resolved"][0], table["prob"][1], table["flux"][1] = True, prob, flux * u.Jy
+    table["x"], table["y"] = [0, 2 * away] * u.pix, [0, 0] * u.pix
+    assert kinds(table, 4, 2).tolist() == [3 if confused else 2, 0]
 
 
 def test_where_more_than_noise_is_left_prob_is_another():
@@ -102,7 +125,7 @@ def test_where_more_than_noise_is_left_prob_is_another():
 
 def test_where_more_than_noise_is_left_errors_are_others():
     """Between quiet and disturbed it is the logarithm of the factor that counts."""
-    errors = Calibration(ODDS, *[Kind(PLAIN, WIDEST, WIDER)] * 3)
+    errors = Calibration(ODDS, *[Kind(PLAIN, WIDEST, WIDER)] * 4)
     for share, factor in ((0.0, 2), (0.5, 4), (1.0, 8), (np.nan, 4)):
         found = errors.apply(sources(), 4, 1, share)
         assert found["flux_err"][0].value == pytest.approx(1.5 * factor)
