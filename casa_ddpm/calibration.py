@@ -13,9 +13,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from scipy.spatial import KDTree
 
 from casa_ddpm import odds
 from casa_ddpm.odds import Odds
+from casa_ddpm.pairs import blocks
 
 #: Edges of the S/N bins in which errors are compared with what they claim to be.
 EDGES = (0, 4, 5, 7, 10, 20, 50, np.inf)
@@ -202,9 +204,12 @@ def kinds(sources, beam: float, cell: float) -> np.ndarray:
         Side of the table's pixels [arcsec].
     """
     resolved, wide = np.asarray(sources["resolved"]), sources["major"].value > MARGINAL * beam
-    ratio, away = _others(sources, beam / cell)
-    probable = np.asarray(sources["prob"]) > _PROBABLE
-    close = ((away < CLOSE) & (ratio > _OTHERS) & probable).any(1)
+    flux, prob = np.asarray(sources["flux"].value, float), np.asarray(sources["prob"])
+    places = np.stack([sources["x"].value, sources["y"].value], axis=1)
+    pairs = KDTree(places).query_pairs(CLOSE * beam / cell, output_type="ndarray")
+    one, other = np.concatenate([pairs, pairs[:, ::-1]]).T
+    counts = (prob[other] > _PROBABLE) & (flux[other] > _OTHERS * flux[one])
+    close = np.isin(np.arange(len(flux)), one[counts])
     return np.select([resolved & close, resolved, wide], [3, 2, 1], 0)
 
 
@@ -225,16 +230,14 @@ def shadows(sources, beam: float) -> np.ndarray:
     ndarray, shape (n,)
         Greatest ratio of another's flux to its own, over 1 + (distance / beam)^2.
     """
-    ratio, away = _others(sources, beam)
-    return (ratio / (1 + away**2)).max(1, initial=0)
-
-
-def _others(sources, beam: float) -> tuple[np.ndarray, np.ndarray]:
-    """Fluxes of all sources over each one's and distances from it [beam], (n, n); its own are 0."""
     x, y, flux = (np.asarray(sources[name].value, float) for name in ("x", "y", "flux"))
-    ratio = flux / np.maximum(flux[:, None], 1e-12)
-    np.fill_diagonal(ratio, 0)
-    return ratio, np.hypot(x[:, None] - x, y[:, None] - y) / beam
+    found = np.zeros(len(flux))
+    for rows in blocks(len(flux)):
+        away = ((x[rows, None] - x) ** 2 + (y[rows, None] - y) ** 2) / beam**2
+        ratio = flux / np.maximum(flux[rows, None], 1e-12) / (1 + away)
+        ratio[np.arange(len(rows)), rows] = 0
+        found[rows] = ratio.max(1)
+    return found
 
 
 def fit(candidates: Candidates) -> Calibration:

@@ -146,6 +146,19 @@ def test_shadows():
     assert shadows(table[:1], 4.0) == [0] and shadows(table[:0], 4.0).shape == (0,)
 
 
+def test_shadows_of_hundreds():
+    """More sources than go at a time, against the definition."""
+    rng = np.random.default_rng(2)
+    x, y, flux = rng.uniform(0, 300, 700), rng.uniform(0, 300, 700), rng.exponential(5, 700)
+    table = QTable({"x": x * u.pix, "y": y * u.pix, "flux": flux * u.Jy})
+    others = [np.arange(700) != k for k in range(700)]
+    expected = [
+        (flux[o] / flux[k] / (1 + ((x[o] - x[k]) ** 2 + (y[o] - y[k]) ** 2) / 16)).max()
+        for k, o in enumerate(others)
+    ]
+    assert shadows(table, 4.0) == pytest.approx(expected)
+
+
 def test_empty_table():
     assert len(ALL.apply(sources()[:0], 4, 1, np.nan)) == 0
 
