@@ -28,8 +28,8 @@ FEWEST = 25
 #: than CLOSE [beam] may be several.
 KINDS = ("point", "marginal", "resolved", "confused")
 MARGINAL, CLOSE = 0.2, 4.0
-#: Least flux, of the resolved source's, and probability of such others.
-_OTHERS, _PROBABLE = 0.1, 0.5
+#: Least flux of such others, and realisations that hold them, as a share of the source's own.
+_OTHERS, _HELD = 0.1, 0.5
 #: Columns of candidates, see `fit`.
 Candidates = Mapping[str, np.ndarray]
 #: Disturbance from which on a field's errors are fitted as those of a disturbed one.
@@ -197,18 +197,18 @@ def kinds(sources, beam: float, cell: float) -> np.ndarray:
     Parameters
     ----------
     sources : QTable
-        With x, y, flux, prob as the realisations give it, major and resolved.
+        With x, y, flux, count, major and resolved.
     beam : float
         FWHM of the clean beam [arcsec].
     cell : float
         Side of the table's pixels [arcsec].
     """
     resolved, wide = np.asarray(sources["resolved"]), sources["major"].value > MARGINAL * beam
-    flux, prob = np.asarray(sources["flux"].value, float), np.asarray(sources["prob"])
+    flux, held = np.asarray(sources["flux"].value, float), np.asarray(sources["count"])
     places = np.stack([sources["x"].value, sources["y"].value], axis=1)
     pairs = KDTree(places).query_pairs(CLOSE * beam / cell, output_type="ndarray")
     one, other = np.concatenate([pairs, pairs[:, ::-1]]).T
-    counts = (prob[other] > _PROBABLE) & (flux[other] > _OTHERS * flux[one])
+    counts = (held[other] > _HELD * held[one]) & (flux[other] > _OTHERS * flux[one])
     close = np.isin(np.arange(len(flux)), one[counts])
     return np.select([resolved & close, resolved, wide], [3, 2, 1], 0)
 

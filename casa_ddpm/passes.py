@@ -35,7 +35,7 @@ _PEELS = 8
 #: Most sweeps of a pass; what is left of the noise when another, or one more cycle of the peel,
 #: will not do much; and times the noise of the visibilities at which there is no more to be done.
 _SWEEPS, _SETTLED, _QUIET = 5, 0.97, 1.05
-#: Growth of the residual that says nothing against a pass whose realisations leave less by as much.
+#: A pass may leave up to this factor more than the best, if its realisations leave less by it.
 _GROWN = 1.02
 
 
@@ -333,7 +333,7 @@ def _wanted(state: dict, options: Options) -> str:
 
 def _is_best(left: list[float], unexplained: list[float]) -> bool:
     """Whether the last pass is, by what the models and the realisations of all leave [Jy/beam]."""
-    if left[-1] <= min(left):
+    if len(left) == 1 or left[-1] < min(left[:-1]):
         return True
     return left[-1] < _GROWN * min(left) and unexplained[-1] < min(unexplained[:-1]) / _GROWN
 

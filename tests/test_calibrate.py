@@ -31,6 +31,7 @@ def sources(*rows):
             "flux_hi": (flux + 2) * u.Jy, "ra_err": 0.1 * one * u.arcsec,
             "dec_err": 0.2 * one * u.arcsec, "prob": one, "snr": flux,
             "blended": one < 0, "resolved": one < 0, "major": 0 * one * u.arcsec,
+            "count": 20 * one,
         }
     )  # fmt: skip
 

@@ -63,6 +63,7 @@ def sources():
             "dec_err": [2, 2, 2] * u.arcsec,
             "blended": [True, False, False],
             "major": [0, 0, 0] * u.arcsec,
+            "count": [6, 20, 20],
             "resolved": [False, False, False],
         }
     )
@@ -105,13 +106,13 @@ def test_each_kind_has_errors_of_its_own():
 
 
 @pytest.mark.parametrize(
-    ("away", "prob", "flux", "confused"),
-    [(3.5, 0.9, 1, True), (4.5, 0.9, 1, False), (3.5, 0.4, 1, False), (3.5, 0.9, 0.2, False)],
+    ("away", "count", "flux", "confused"),
+    [(3.5, 11, 1, True), (4.5, 11, 1, False), (3.5, 10, 1, False), (3.5, 11, 0.2, False)],
 )
-def test_resolved_sources_may_be_confused(away, prob, flux, confused):
-    """By one that is close [beam], probable and no fainter than a tenth."""
+def test_resolved_sources_may_be_confused(away, count, flux, confused):
+    """By one that is close [beam], in most of its realisations, and not too faint."""
     table = sources()[:2]
-    table["resolved"][0], table["prob"][1], table["flux"][1] = True, prob, flux * u.Jy
+    table["count"], table["resolved"][0], table["flux"][1] = [20, count], True, flux * u.Jy
     table["x"], table["y"] = [0, 2 * away] * u.pix, [0, 0] * u.pix
     assert kinds(table, 4, 2).tolist() == [3 if confused else 2, 0]
 

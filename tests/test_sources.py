@@ -346,10 +346,14 @@ def test_units_and_order():
 
 
 def test_hundreds_of_sources():
+    """More than go at a time, each with a neighbour that changes it as every other one's does."""
     rng = np.random.default_rng(9)
     x, y, shape = lattice(rng, 18, 28)
-    samples = draw(rng, 20, shape, x, y, 6)
-    assert len(run(samples)) == len(x)
+    beside = x + 0.95 * THETA
+    table = run(draw(rng, 20, shape, np.r_[x, beside], np.r_[y, y], 50))
+    assert len(table) == 2 * len(x) > 512 and table["blended"].all()
+    table = run(draw(rng, 20, shape, x, y, 6))
+    assert len(table) == len(x) and not table["blended"].any()
 
 
 def test_input_is_checked():
