@@ -17,7 +17,7 @@ from scipy.spatial import KDTree
 
 from casa_ddpm import odds
 from casa_ddpm.odds import Odds
-from casa_ddpm.pairs import blocks
+from casa_ddpm.pairs import greatest
 
 #: Edges of the S/N bins in which errors are compared with what they claim to be.
 EDGES = (0, 4, 5, 7, 10, 20, 50, np.inf)
@@ -231,13 +231,12 @@ def shadows(sources, beam: float) -> np.ndarray:
         Greatest ratio of another's flux to its own, over 1 + (distance / beam)^2.
     """
     x, y, flux = (np.asarray(sources[name].value, float) for name in ("x", "y", "flux"))
-    found = np.zeros(len(flux))
-    for rows in blocks(len(flux)):
-        away = ((x[rows, None] - x) ** 2 + (y[rows, None] - y) ** 2) / beam**2
-        ratio = flux / np.maximum(flux[rows, None], 1e-12) / (1 + away)
-        ratio[np.arange(len(rows)), rows] = 0
-        found[rows] = ratio.max(1)
-    return found
+
+    def shadow(rows: np.ndarray) -> np.ndarray:
+        away = ((x[rows] - x) ** 2 + (y[rows] - y) ** 2) / beam**2
+        return flux / np.maximum(flux[rows], 1e-12) / (1 + away)
+
+    return greatest(len(flux), shadow)
 
 
 def fit(candidates: Candidates) -> Calibration:

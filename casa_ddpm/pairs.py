@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import numpy as np
 
@@ -10,7 +10,21 @@ import numpy as np
 _ROWS = 512
 
 
-def blocks(n: int) -> Iterator[np.ndarray]:
-    """The numbers from 0 to n - 1, in order, an array (m,) of consecutive ones at a time."""
+def greatest(n: int, value: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """The greatest value of each source's pairs with the others, 0 where there are none, (n,).
+
+    Parameters
+    ----------
+    n : int
+        Sources.
+    value : callable
+        Gives the values, from 0, of the pairs of some sources, numbers of shape (m, 1), with
+        all, shape (m, n); what it gives of a source and itself does not count.
+    """
+    found = np.zeros(n)
     for first in range(0, n, _ROWS):
-        yield np.arange(first, min(first + _ROWS, n))
+        rows = np.arange(first, min(first + _ROWS, n))
+        values = value(rows[:, None])
+        values[np.arange(len(rows)), rows] = 0
+        found[rows] = values.max(1)
+    return found

@@ -17,7 +17,7 @@ from astropy.table import QTable
 from casa_ddpm.candidates import find_candidates
 from casa_ddpm.dirty import FWHM, Beam
 from casa_ddpm.light import Light, Pixels, measure_light, measure_peaks, percentiles
-from casa_ddpm.pairs import blocks
+from casa_ddpm.pairs import greatest
 
 #: Fewest realisations that hold a 68 % interval: (n + 1) * 0.159 >= 1.
 FEW = 6
@@ -233,14 +233,13 @@ def _blended(light: Light, held: np.ndarray, beam: float) -> np.ndarray:
     x, y = _mean(light.x, held), _mean(light.y, held)
     width = np.maximum(_mean((light.xx + light.yy) / 2, held), 0) + beam**2 / 2
     flux = np.where(held, light.flux, 0).mean(axis=0)
-    found = np.zeros(len(flux), bool)
-    for rows in blocks(len(flux)):
-        both = width[rows, None] + width
-        away = (x[rows, None] - x) ** 2 + (y[rows, None] - y) ** 2
-        added = flux * 2 * width[rows, None] / both * np.exp(-away / (2 * both))
-        added[np.arange(len(rows)), rows] = 0
-        found[rows] = added.max(axis=1) > BLENDED * flux[rows]
-    return found
+
+    def added(rows: np.ndarray) -> np.ndarray:
+        both = width[rows] + width
+        away = (x[rows] - x) ** 2 + (y[rows] - y) ** 2
+        return flux * 2 * width[rows] / both * np.exp(-away / (2 * both))
+
+    return greatest(len(flux), added) > BLENDED * flux
 
 
 def _mean(values: np.ndarray, held: np.ndarray) -> np.ndarray:
