@@ -24,9 +24,9 @@ EDGES = (0, 4, 5, 7, 10, 20, 50, np.inf)
 #: Fewest sources of a bin; smaller ones join the next.
 FEWEST = 25
 #: Kinds of sources whose errors are calibrated by themselves. Those that are wider than MARGINAL
-#: [beam] in most realisations may be points for all that; what is resolved with others closer
-#: than CLOSE [beam] may be several.
-KINDS = ("point", "marginal", "resolved", "confused")
+#: [beam] in most realisations may be points for all that. A point is close where others are
+#: within CLOSE [beam], whose light may be its own; what is resolved may be several there.
+KINDS = ("point", "close", "marginal", "resolved", "confused")
 MARGINAL, CLOSE = 0.2, 4.0
 #: Least flux of such others, and realisations that hold them, as a share of the source's own.
 _OTHERS, _HELD = 0.1, 0.5
@@ -123,12 +123,13 @@ class Calibration:
     ----------
     odds : Odds
         Of all candidates.
-    point, marginal, resolved, confused : Kind
+    point, close, marginal, resolved, confused : Kind
         Of each of KINDS.
     """
 
     odds: Odds
     point: Kind
+    close: Kind
     marginal: Kind
     resolved: Kind
     confused: Kind
@@ -210,7 +211,8 @@ def kinds(sources, beam: float, cell: float) -> np.ndarray:
     one, other = np.concatenate([pairs, pairs[:, ::-1]]).T
     counts = (held[other] > _HELD * held[one]) & (flux[other] > _OTHERS * flux[one])
     close = np.isin(np.arange(len(flux)), one[counts])
-    return np.select([resolved & close, resolved, wide], [3, 2, 1], 0)
+    found = {"confused": resolved & close, "resolved": resolved, "marginal": wide, "close": close}
+    return np.select([*found.values()], [*map(KINDS.index, found)], KINDS.index("point"))
 
 
 def shadows(sources, beam: float) -> np.ndarray:

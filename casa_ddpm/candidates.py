@@ -72,8 +72,9 @@ def find_candidates(mean: np.ndarray, beam: float, kernel: float, limit: float) 
     return _grow(_cut(watershed(-image, markers, mask=islands), image), RIM * beam)
 
 
-def find_neighbours(regions: np.ndarray) -> np.ndarray:
-    """Pairs of regions that touch, each pair in both orders: ints, shape (M, 2)."""
+def find_neighbours(regions: np.ndarray, gap: float = 0.0) -> np.ndarray:
+    """Pairs of regions no farther apart than a gap [pixel], in both orders: ints, shape (M, 2)."""
+    regions = expand_labels(regions, gap / 2)
     beside = [(regions[:, 1:], regions[:, :-1]), (regions[1:], regions[:-1])]
     pairs = np.concatenate([np.stack([a.ravel(), b.ravel()], axis=1) for a, b in beside])
     pairs = pairs[(pairs[:, 0] != pairs[:, 1]) & (pairs > 0).all(axis=1)]

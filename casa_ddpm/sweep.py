@@ -30,7 +30,8 @@ from casa_ddpm.population import Population
 
 #: Least and most rounds of a sweep. Sources that touch settle together, which takes longer.
 ROUNDS = (3, 8)
-#: Neighbours a source with which the rounds begin to be more, and those of the most.
+#: Neighbours a source, whose regions are a beam apart or less, with which the rounds begin to be
+#: more, and those of the most.
 _APART, _CROWDED = 1.0, 1.8
 #: How far around a source its change is followed at once [pixel].
 _NEAR = 12
@@ -105,7 +106,7 @@ class Sweep:
         self.sidelobes = likelihood.sidelobes(_NEAR)
         self.area, self.regions = area, int(regions.max(initial=0))
         #: How often all sources are drawn.
-        self.rounds = _rounds(len(find_neighbours(regions)) / max(self.regions, 1))
+        self.rounds = _rounds(len(find_neighbours(regions, gaussians.beam)) / max(self.regions, 1))
         self.boxes: list[Box] = []
         self.masks: list[np.ndarray] = []
         self.places: list[np.ndarray] = []

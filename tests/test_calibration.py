@@ -26,7 +26,10 @@ PLAIN = Errors((3.0, 10.0), (2.0, 1.0), (1.5, 0.5))
 WIDER = Errors((3.0, 10.0), (4.0, 2.0), (3.0, 1.0))
 WIDEST = Errors((3.0, 10.0), (8.0, 4.0), (6.0, 2.0))
 MOST = Errors((3.0, 10.0), (16.0, 8.0), (12.0, 4.0))
-ALL = Calibration(ODDS, *(Kind(errors, errors, errors) for errors in (PLAIN, WIDER, WIDEST, MOST)))
+BESIDE = Errors((3.0, 10.0), (6.0, 3.0), (4.5, 1.5))
+ALL = Calibration(
+    ODDS, *(Kind(errors, errors, errors) for errors in (PLAIN, BESIDE, WIDER, WIDEST, MOST))
+)
 
 
 def candidates(n=4000, seed=0, narrow=2.0, far=3.0):
@@ -40,7 +43,7 @@ def candidates(n=4000, seed=0, narrow=2.0, far=3.0):
     flux, position = narrow * rng.normal(size=n), far * rng.normal(size=(n, 2))
     flux[~true], position[~true] = np.nan, np.nan
     # Each kind is half a time farther off than the one before, and disturbed ones twice that.
-    kind, disturbance = rng.integers(0, 4, n), rng.integers(0, 2, n) * 1.0
+    kind, disturbance = rng.integers(0, 5, n), rng.integers(0, 2, n) * 1.0
     flux *= (1 + kind / 2) * (1 + disturbance)
     return {
         "prob": share, "shadow": shadow, "snr": snr, "disturbance": disturbance, "true": true,
@@ -71,7 +74,7 @@ def sources():
 
 def test_fit_finds_what_the_errors_lack():
     all_ = fit(candidates(100_000))
-    for kind, width in zip([getattr(all_, name) for name in KINDS], (2, 3, 4, 5), strict=True):
+    for kind, width in zip([getattr(all_, name) for name in KINDS], (2, 3, 4, 5, 6), strict=True):
         for found, wider in ((kind.quiet, 1), (kind.disturbed, 2)):
             assert np.allclose(found.flux, wider * width, rtol=0.15)
             assert np.allclose(found.position, 3, rtol=0.15)
@@ -99,22 +102,32 @@ def test_each_kind_has_errors_of_its_own():
     table = sources()
     table["major"] = [0.9, 0.9, 0.7] * u.arcsec
     table["resolved"][0] = True
-    assert kinds(table, 4, 2).tolist() == [2, 1, 0]
+    assert _names(table) == ["resolved", "marginal", "point"]
     found = ALL.apply(table, 4, 2, 0.0)
     assert found["flux_err"].value == pytest.approx([12, 2, 1.5])
     assert found["ra_err"].value == pytest.approx([6, 1, 0.5])
 
 
 @pytest.mark.parametrize(
-    ("away", "count", "flux", "confused"),
+    ("away", "count", "flux", "near"),
     [(3.5, 11, 1, True), (4.5, 11, 1, False), (3.5, 10, 1, False), (3.5, 11, 0.2, False)],
 )
-def test_resolved_sources_may_be_confused(away, count, flux, confused):
-    """By one that is close [beam], in most of its realisations, and not too faint."""
+@pytest.mark.parametrize(
+    ("major", "resolved", "kind", "beside"),
+    [(0, False, "point", "close"), (1, False, "marginal", "marginal"),
+     (1, True, "resolved", "confused")],
+)  # fmt: skip
+def test_others_may_be_close(away, count, flux, near, major, resolved, kind, beside):
+    """One within reach [beam], in most of the source's realisations, and not too faint."""
     table = sources()[:2]
-    table["count"], table["resolved"][0], table["flux"][1] = [20, count], True, flux * u.Jy
+    table["count"], table["resolved"][0], table["flux"][1] = [20, count], resolved, flux * u.Jy
+    table["major"] = [major, 1] * u.arcsec
     table["x"], table["y"] = [0, 2 * away] * u.pix, [0, 0] * u.pix
-    assert kinds(table, 4, 2).tolist() == [3 if confused else 2, 0]
+    assert _names(table) == [beside if near else kind, "marginal"]
+
+
+def _names(table):
+    return [KINDS[kind] for kind in kinds(table, 4, 2)]
 
 
 def test_where_more_than_noise_is_left_prob_is_another():
@@ -126,7 +139,7 @@ def test_where_more_than_noise_is_left_prob_is_another():
 
 def test_where_more_than_noise_is_left_errors_are_others():
     """Between quiet and disturbed it is the logarithm of the factor that counts."""
-    errors = Calibration(ODDS, *[Kind(PLAIN, WIDEST, WIDER)] * 4)
+    errors = Calibration(ODDS, *[Kind(PLAIN, WIDEST, WIDER)] * 5)
     for share, factor in ((0.0, 2), (0.5, 4), (1.0, 8), (np.nan, 4)):
         found = errors.apply(sources(), 4, 1, share)
         assert found["flux_err"][0].value == pytest.approx(1.5 * factor)

@@ -115,6 +115,33 @@ def test_wide_prior_leaves_no_residual_where_it_is_wide():
     torch.testing.assert_close(got, truth, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_psf_that_ends_with_the_image_makes_no_wild_fit(seed):
+    """Sidelobes of a snapshot do not fall off, and their image's end is no uv coverage."""
+    npix, kernel, rng = 48, 2.0, np.random.default_rng(seed)
+    # Rings in the uv plane, so that sidelobes are high everywhere, about a beam of 4 pixels.
+    u, v = np.meshgrid(np.fft.fftfreq(4 * npix), np.fft.fftfreq(4 * npix))
+    measured = np.exp(-((np.hypot(u, v) - rng.uniform(0.03, 0.12, (12, 1, 1))) ** 2) / 2e-6).sum(0)
+    wide = np.fft.fftshift(np.fft.ifft2(measured).real)
+    psf = torch.tensor(wide / wide.max())[3 * npix // 2 :, 3 * npix // 2 :][:npix, :npix]
+    likelihood = Likelihood(psf, 1.0, kernel)
+    power = likelihood.transfer * likelihood.sharpen**2
+    assert power.min() < -0.1 * power.max()
+    y, x = np.indices((npix, npix))
+    drawn = sum(
+        f * np.exp(-((y - b) ** 2 + (x - a) ** 2) / 1.44)
+        for f, a, b in zip(rng.uniform(2, 9, 30), *rng.uniform(4, 44, (2, 30)), strict=True)
+    )
+    sky = torch.tensor(drawn)
+    residual = likelihood.predict(0.2 * sky) + likelihood.correlated(
+        torch.tensor(rng.normal(size=likelihood.shape))
+    )[:npix, :npix]
+    fitted = likelihood.fit(sky, (0.5 * sky) ** 2, residual, 30)
+    assert (fitted - sky).abs().max() < sky.max()
+    left = residual - likelihood.predict(fitted - sky)
+    assert left.std() < residual.std()
+
+
 def test_images_of_a_batch_are_independent():
     sky, variance, residual, psf = scene()
     likelihood = Likelihood(psf, 0.3, 1.0)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from casa_ddpm.candidates import find_candidates
 from casa_ddpm.census import Census
 from casa_ddpm.dirty import Beam
 from casa_ddpm.gaussians import Gaussians
@@ -208,6 +209,22 @@ def test_sources_that_touch_are_drawn_more_often(likelihood):
         for r in (alone, touching, np.zeros((NPIX, NPIX), int))
     ]
     assert rounds == [ROUNDS[0], ROUNDS[1], ROUNDS[0]]
+
+
+@pytest.mark.parametrize(("apart", "crowded"), [(12, True), (115, False)])
+def test_crowded_fields_take_more_rounds(apart, crowded):
+    """From what realisations hold: points, one in so many beam areas, of S/N 2 to 50."""
+    npix, rng = 160, np.random.default_rng(3)
+    psf = gaussian(Beam(BEAM, BEAM, 0).covariance(1), npix).double()
+    likelihood = Likelihood(psf, 1.0, KERNEL)
+    number = round(npix**2 / (1.133 * BEAM**2) / apart)
+    points = np.column_stack(
+        [rng.uniform(0, npix, (number, 2)), 2 * 25 ** rng.uniform(size=number)]
+    )
+    regions = find_candidates(drawn(*points, npix=npix), BEAM, KERNEL, 0.05)
+    gaussians = Gaussians(likelihood, BEAM, KERNEL)
+    sweep = Sweep(regions, torch.zeros(npix, npix), likelihood, 1.0, gaussians)
+    assert sweep.rounds >= sum(ROUNDS) / 2 if crowded else sweep.rounds == ROUNDS[0]
 
 
 def test_many_sources_do_not_drive_each_other_away():
