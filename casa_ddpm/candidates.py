@@ -9,7 +9,8 @@ photutils finds are split by watershed at peaks that stand out relative to their
 height: a faint peak is separate where the brightness falls by 80 %
 before it rises to a brighter one (knots of a few noise sigma are what noise makes
 of any extended source), a bright one where it falls by 30 %, with a smooth change
-between the two at about 3 sigma.
+between the two at about 3 sigma. A part that is no wider than a point is no knot: half of
+these falls are enough for it.
 """
 
 from __future__ import annotations
@@ -25,15 +26,18 @@ from skimage.morphology import local_maxima, reconstruction
 from skimage.segmentation import expand_labels, watershed
 
 from casa_ddpm.dirty import FWHM
+from casa_ddpm.gaussians import moments
 
 #: Smoothing of the mean before candidates are sought, FWHM [beam].
-SMOOTHING = 0.25
+SMOOTHING = 0.15
 #: A candidate's peak, and the lowest edge of its island, in units of what one
 #: realisation with a source at the flux limit adds to the mean.
 PEAK, EDGE = 0.5, 0.05
-#: Fall from a peak to the saddle that separates it from a higher one, as a share
-#: of the peak, for peaks far fainter and far brighter than TURN [noise].
-FAINT, BRIGHT, TURN = 0.8, 0.3, 3.0
+#: Falls from a peak to the saddle that separates it from a higher one, as a share of the peak,
+#: for peaks far fainter and far brighter than TURN [noise]; and of those that are narrow.
+FALLS, NARROW_FALLS, TURN = (0.8, 0.3), (0.5, 0.15), 3.0
+#: Widest peak that is narrow, FWHM in the smoothed mean, where a point has 0.52 [beam].
+NARROW = 0.6
 #: Brightness down to which light belongs to a peak, as a share of the peak's, and never more
 #: than that [noise]: what is fainter comes and goes with other sources of few realisations.
 SHARE, MOST = 0.05, 0.3
@@ -68,8 +72,13 @@ def find_candidates(mean: np.ndarray, beam: float, kernel: float, limit: float) 
     image -= max(float(np.percentile(image, 25)), 0)
     edge = _edge(image, limit)
     islands = _islands(image, edge)
-    markers = _peaks(image, islands, edge, PEAK * limit)
-    return _grow(_cut(watershed(-image, markers, mask=islands), image), RIM * beam)
+    wholes, parts = (
+        _peaks(image, islands, _contrast(np.maximum(image, edge), *falls), PEAK * limit)
+        for falls in (FALLS, NARROW_FALLS)
+    )
+    narrow = _widths(_divided(image, islands, parts), image) < NARROW * beam
+    markers, _ = ndimage.label((wholes > 0) | narrow[parts], np.ones((3, 3)))
+    return _grow(_divided(image, islands, markers), RIM * beam)
 
 
 def find_neighbours(regions: np.ndarray, gap: float = 0.0) -> np.ndarray:
@@ -96,15 +105,32 @@ def _islands(image: np.ndarray, edge: float) -> np.ndarray:
     return np.zeros(image.shape, bool) if found is None else found.data > 0
 
 
-def _peaks(image: np.ndarray, islands: np.ndarray, edge: float, lowest: float) -> np.ndarray:
+def _divided(image: np.ndarray, islands: np.ndarray, markers: np.ndarray) -> np.ndarray:
+    """The region of each marked peak, down to where light belongs to it."""
+    return _cut(watershed(-image, markers, mask=islands), image)
+
+
+def _widths(regions: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """Mean FWHM of the light of each region [pixel], infinite of what is none: (K + 1,)."""
+    found = np.full(regions.max(initial=0) + 1, np.inf)
+    for k, box in enumerate(ndimage.find_objects(regions), 1):
+        if box is not None:
+            light = np.where(regions[box] == k, np.maximum(image[box], 0), 0)
+            _, _, covariance = moments(light)
+            found[k] = FWHM * math.sqrt(np.trace(covariance) / 2)
+    return found
+
+
+def _peaks(
+    image: np.ndarray, islands: np.ndarray, contrast: np.ndarray, lowest: float
+) -> np.ndarray:
     """Labels of the peaks, at least `lowest` high, that are sources of their own.
 
     They are the h-maxima (Soille 2003, ch. 6.3) of the contrast, h = 1: those that
     are still peaks when each is cut by 1 and the image is reconstructed from below.
     """
-    contrast = _contrast(np.maximum(image, edge))
     # Every island stands clear of the sea, so that its highest peak always counts.
-    contrast[~islands] = contrast.min() - 2
+    contrast = np.where(islands, contrast, contrast.min() - 2)
     tops = local_maxima(reconstruction(contrast - 1, contrast)) & islands
     labels, number = ndimage.label(tops, np.ones((3, 3)))
     heights = ndimage.maximum(image, labels, np.arange(1, number + 1))
@@ -129,11 +155,11 @@ def _grow(regions: np.ndarray, rim: float) -> np.ndarray:
     return np.where(distance <= reach[grown], grown, 0)
 
 
-def _contrast(brightness: np.ndarray) -> np.ndarray:
+def _contrast(brightness: np.ndarray, faint: float, bright: float) -> np.ndarray:
     """A monotone function of brightness [noise] that falls by 1 from peak to saddle.
 
     A logarithm makes the fall a share of the peak; the sum of two changes the share
-    from FAINT to BRIGHT around TURN.
+    from `faint` to `bright` around TURN.
     """
-    faint, bright = -1 / math.log1p(-FAINT), -1 / math.log1p(-BRIGHT)
+    faint, bright = -1 / math.log1p(-faint), -1 / math.log1p(-bright)
     return faint * np.log(brightness) + (bright - faint) * np.log1p(brightness / TURN)

@@ -8,25 +8,16 @@ JASA 89, 958).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.interpolate import CubicSpline
 
 from casa_ddpm.gaussians import MOST_ELLIPTICAL, Gaussians, Shape
+from casa_ddpm.lines import line, masses
 from casa_ddpm.population import MAJOR, Population, draw_between, size_density
 
 #: Where an integral over the flux is evaluated [standard deviations].
 _GRID = np.linspace(-4.5, 4.5, 61)
-#: On a line of shapes: at how many the likelihood is evaluated, then interpolated.
-_NODES, _FINE = 13, 240
-#: What a cubic spline through values at the nodes is in between, shape (_FINE, _NODES).
-_SPLINE = CubicSpline(np.linspace(0, 1, _NODES), np.eye(_NODES))(np.linspace(0, 1, _FINE))
-#: What is less likely than the best by this much [log] is left out.
-_UNLIKELY = 12.5
-#: Most often that a line is evaluated anew, closer about its peak.
-_ZOOMS = 4
 #: Ellipticity below which its density no longer rises, as it would to infinity.
 _ROUND = 0.05
 #: Farthest that a source is moved at a time along an axis [pixel].
@@ -137,12 +128,12 @@ def _draw_shift(
     one that may lie anywhere over it is an auxiliary variable.
     """
     low = -2 * _FARTHEST * random.random()
-    shifts, found = _line(
+    shifts, found = line(
         lambda shift: fit.evidence(shape, centre + shift[:, None] * axis),
         low,
         low + 2 * _FARTHEST,
     )
-    return draw_between(shifts, _masses(found), random.random())
+    return draw_between(shifts, masses(found), random.random())
 
 
 def _draw_ellipticity(
@@ -150,13 +141,13 @@ def _draw_ellipticity(
 ) -> Shape:
     """Draw one component of the ellipticity, given the other."""
     widest = np.sqrt(max(MOST_ELLIPTICAL**2 - other**2, 0))
-    values, found = _line(
+    values, found = line(
         lambda value: fit.evidence(replace(shape, **{name: value}), centre), -widest, widest
     )
     # The prior of an axis ratio and an angle that are uniform.
     e = np.hypot(np.hypot(values, other), _ROUND)
     prior = -1.5 * np.log1p(e) - 0.5 * np.log1p(-np.minimum(e, 0.99)) - np.log(e)
-    return replace(shape, **{name: draw_between(values, _masses(found + prior), random.random())})
+    return replace(shape, **{name: draw_between(values, masses(found + prior), random.random())})
 
 
 def favour(shape: Shape, centre: np.ndarray, fit: Fit) -> float:
@@ -187,13 +178,13 @@ def _draw_size(
 def _sizes(shape: Shape, centre: np.ndarray, fit: Fit) -> tuple[np.ndarray, np.ndarray, float]:
     """Scales of the extent (n,), evidence between them (n - 1,) if extended, and if a point."""
     longest = 1 + float(shape.ellipticity)
-    scales, found = _line(
+    scales, found = line(
         lambda scale: fit.evidence(replace(shape, extent=_extent(scale)), centre),
         0,
         float(np.log1p(fit.widest**2 / longest / _TURN)),
     )
     major = np.sqrt(_extent(scales) * longest)
-    extended = _masses(found) * size_density((major[1:] + major[:-1]) / 2) * np.diff(major)
+    extended = masses(found) * size_density((major[1:] + major[:-1]) / 2) * np.diff(major)
     return scales, extended, 0.0 if scales[0] > 0 else float(np.exp(found[0] - found.max()))
 
 
@@ -205,31 +196,3 @@ def _log_ratio(one: float, other: float) -> float:
 def _extent(scale: float | np.ndarray) -> np.ndarray:
     """Extent [beam^2] on a scale on which the likelihood is about equally wide everywhere."""
     return _TURN * np.expm1(np.maximum(scale, 0))
-
-
-def _line(
-    evidence: Callable[[np.ndarray], np.ndarray], low: float, high: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Values between bounds and the log evidence there, closer where it is narrow."""
-    for _ in range(_ZOOMS):
-        nodes = np.linspace(low, high, _NODES)
-        found = evidence(nodes)
-        likely = np.flatnonzero(found > found.max() - _UNLIKELY)
-        if not likely.size:  # no flux is possible
-            raise FloatingPointError("a source must have a shape that is possible")
-        first, last = max(likely[0] - 1, 0), min(likely[-1] + 1, _NODES - 1)
-        if last - first > _NODES // 2:
-            break
-        low, high = nodes[first], nodes[last]
-    possible = np.isfinite(found)
-    if possible.all():
-        return np.linspace(nodes[0], nodes[-1], _FINE), _SPLINE @ found
-    nodes, found = nodes[possible], found[possible]
-    values = np.linspace(nodes[0], nodes[-1], _FINE)
-    return values, np.interp(values, nodes, found)
-
-
-def _masses(log_density: np.ndarray) -> np.ndarray:
-    """Relative masses (n - 1,) between values of a regular grid; the first value has density 1."""
-    density = np.exp(log_density - log_density.max())
-    return (density[1:] + density[:-1]) / 2

@@ -27,11 +27,12 @@ from casa_ddpm.coupling import Box, Coupling, grown
 from casa_ddpm.gaussians import Gaussians, Shape
 from casa_ddpm.likelihood import Likelihood
 from casa_ddpm.population import Population
+from casa_ddpm.twins import Common, Twins
 
 #: Least and most rounds of a sweep. Sources that touch settle together, which takes longer.
 ROUNDS = (3, 8)
-#: Neighbours a source, whose regions are a beam apart or less, with which the rounds begin to be
-#: more, and those of the most.
+#: Neighbours a source, whose regions are half a beam apart or less, with which the rounds
+#: begin to be more, and those of the most.
 _APART, _CROWDED = 1.0, 1.8
 #: How far around a source its change is followed at once [pixel].
 _NEAR = 12
@@ -106,12 +107,16 @@ class Sweep:
         self.sidelobes = likelihood.sidelobes(_NEAR)
         self.area, self.regions = area, int(regions.max(initial=0))
         #: How often all sources are drawn.
-        self.rounds = _rounds(len(find_neighbours(regions, gaussians.beam)) / max(self.regions, 1))
+        neighbours = len(find_neighbours(regions, gaussians.beam / 2))
+        self.rounds = _rounds(neighbours / max(self.regions, 1))
         self.boxes: list[Box] = []
         self.masks: list[np.ndarray] = []
         self.places: list[np.ndarray] = []
         for labels in (regions,) if sites is None else (regions, sites):
             self._divide(labels)
+        #: The first of those that hold the second of two points in a region.
+        self.twins = len(self.places)
+        self._double(regions.shape)
 
     @cached_property
     def presence(self) -> presence.Presence:
@@ -128,9 +133,17 @@ class Sweep:
             np.rint(ndimage.center_of_mass(labels > 0, labels, numbers)).astype(int)
         )
 
+    def _double(self, shape: tuple[int, ...]) -> None:
+        """Add the regions once more, each for the second of two points in it."""
+        self.boxes = self.boxes + self.boxes[: self.regions]
+        self.masks = self.masks + self.masks[: self.regions]
+        # Random numbers are those of a place, and shall be others.
+        last = np.array(shape) - 1
+        self.places += [np.minimum(place + 1, last) for place in self.places[: self.regions]]
+
     def seconds(self, rounds: int) -> float:
         """About what `redraw` takes in so many rounds."""
-        return _DRAWING * rounds * len(self.places)
+        return _DRAWING * rounds * self.twins
 
     def redraw(self, sky: np.ndarray, white: np.ndarray) -> np.ndarray:
         """A realisation whose sources are drawn from the data: which, how bright and where.
@@ -156,14 +169,16 @@ class Sweep:
                 if self.sidelobes * np.sqrt(state.late) > _LATE * self.likelihood.noise:
                     self._catch_up(state)
                 random = np.random.default_rng(noise[tuple(place)].view(np.uint32))
+                if k >= self.twins:
+                    self._part_or_join(state, k - self.twins, random)
                 self._set(state, k, self._drawn(state, k, random, turn == len(white) - 1))
         return state.sky
 
     def chances(self, sky: np.ndarray) -> np.ndarray:
         """Probability of a source in each region, given all others of a realisation, (K,)."""
         state = self._state(sky)
-        found = np.array([float(k in state.held) for k in range(len(state.light))])
-        for k, stamp in enumerate(state.light):
+        found = np.array([float(k in state.held) for k in range(self.regions)])
+        for k, stamp in enumerate(state.light[: self.regions]):
             if self._is_doubtful(state, k):
                 empty = self.coupling.without(stamp, state.gradient[self.boxes[k]])
                 found[k] = special.expit(presence.total(self._odds(state, k, empty)))
@@ -237,9 +252,41 @@ class Sweep:
             return self._moved(stamp, gradient, state.census.others(k), random)
         return stamp
 
+    def _part_or_join(self, state: _State, k: int, random: np.random.Generator) -> None:
+        """Draw whether region k holds one source or two points, if it can hold either."""
+        twin = k + self.twins
+        parted = twin in state.held
+        lights = [state.light[k], state.light[twin]] if parted else [state.light[k]]
+        if not self.area or k not in state.network:
+            return
+        common = Common.of(lights, self.gaussians)
+        if common is None or common.flux <= 2 * self.least:
+            return
+        state.census.discard(twin)
+        known = state.census.others(k)
+        density = (len(state.held - {k, twin}) + 1.5) / self.area
+        empty = self.coupling.without(np.sum(lights, axis=0), state.gradient[self.boxes[k]])
+        try:
+            found = Twins(common, empty, self.gaussians, self.coupling, known, density)
+        except FloatingPointError:
+            return
+        part = random.random() < special.expit(found.log_odds())
+        if part and not parted:
+            brighter, fainter = found.draw_two(random)
+            state.held.add(twin)
+            state.network[twin] = None
+            self._set(state, k, brighter)
+            self._set(state, twin, fainter)
+        elif parted and not part:
+            state.held.discard(twin)
+            state.network.pop(twin)
+            self._set(state, twin, np.zeros_like(empty))
+            self._set(state, k, found.draw_one(random))
+
     def _is_doubtful(self, state: _State, k: int) -> bool:
         """Whether it is to be drawn if there is a source: where a compact one is, or none."""
-        if not self.area:
+        # Whether there are two points or one source in a region is drawn by itself.
+        if not self.area or k >= self.twins or k + self.twins in state.held:
             return False
         if k not in state.held:
             return True
@@ -292,7 +339,8 @@ class Sweep:
             source = shapes.redraw(shape, centre, fit, random)
             # Only next to neighbours that are right already can the data tell
             # whether they would rather have what the network drew.
-            if last and drawn is not None and self._is_odd(drawn, source, fit, random):
+            whole = last and k + self.twins not in state.held
+            if whole and drawn is not None and self._is_odd(drawn, source, fit, random):
                 rather = drawn
         except FloatingPointError:
             return self._moved(stamp, gradient, known, random)

@@ -133,9 +133,10 @@ def test_psf_that_ends_with_the_image_makes_no_wild_fit(seed):
         for f, a, b in zip(rng.uniform(2, 9, 30), *rng.uniform(4, 44, (2, 30)), strict=True)
     )
     sky = torch.tensor(drawn)
-    residual = likelihood.predict(0.2 * sky) + likelihood.correlated(
-        torch.tensor(rng.normal(size=likelihood.shape))
-    )[:npix, :npix]
+    residual = (
+        likelihood.predict(0.2 * sky)
+        + likelihood.correlated(torch.tensor(rng.normal(size=likelihood.shape)))[:npix, :npix]
+    )
     fitted = likelihood.fit(sky, (0.5 * sky) ** 2, residual, 30)
     assert (fitted - sky).abs().max() < sky.max()
     left = residual - likelihood.predict(fitted - sky)

@@ -213,7 +213,7 @@ def test_sources_that_touch_are_drawn_more_often(likelihood):
 
 @pytest.mark.parametrize(("apart", "crowded"), [(12, True), (115, False)])
 def test_crowded_fields_take_more_rounds(apart, crowded):
-    """From what realisations hold: points, one in so many beam areas, of S/N 2 to 50."""
+    """Points, one in so many beam areas, of S/N 2 to 50, and what single realisations hold."""
     npix, rng = 160, np.random.default_rng(3)
     psf = gaussian(Beam(BEAM, BEAM, 0).covariance(1), npix).double()
     likelihood = Likelihood(psf, 1.0, KERNEL)
@@ -221,10 +221,11 @@ def test_crowded_fields_take_more_rounds(apart, crowded):
     points = np.column_stack(
         [rng.uniform(0, npix, (number, 2)), 2 * 25 ** rng.uniform(size=number)]
     )
-    regions = find_candidates(drawn(*points, npix=npix), BEAM, KERNEL, 0.05)
+    strays = np.column_stack([rng.uniform(0, npix, (50, 2)), np.full(50, 0.1)])
+    regions = find_candidates(drawn(*points, *strays, npix=npix), BEAM, KERNEL, 0.05)
     gaussians = Gaussians(likelihood, BEAM, KERNEL)
     sweep = Sweep(regions, torch.zeros(npix, npix), likelihood, 1.0, gaussians)
-    assert sweep.rounds >= sum(ROUNDS) / 2 if crowded else sweep.rounds == ROUNDS[0]
+    assert sweep.rounds > ROUNDS[0] + 1 if crowded else sweep.rounds == ROUNDS[0]
 
 
 def test_many_sources_do_not_drive_each_other_away():
