@@ -20,7 +20,7 @@ from casa_ddpm.odds import Odds
 from casa_ddpm.pairs import greatest
 
 #: Edges of the S/N bins in which errors are compared with what they claim to be.
-EDGES = (0, 4, 5, 7, 10, 20, 50, np.inf)
+EDGES = (0, 6, 15, 50, np.inf)
 #: Fewest sources of a bin; smaller ones join the next.
 FEWEST = 25
 #: Kinds of sources whose errors are calibrated by themselves. Those that are wider than MARGINAL

@@ -36,8 +36,10 @@ PEAK, EDGE = 0.5, 0.05
 #: Falls from a peak to the saddle that separates it from a higher one, as a share of the peak,
 #: for peaks far fainter and far brighter than TURN [noise]; and of those that are narrow.
 FALLS, NARROW_FALLS, TURN = (0.8, 0.3), (0.5, 0.15), 3.0
-#: Widest peak that is narrow, FWHM in the smoothed mean, where a point has 0.52 [beam].
-NARROW = 0.6
+#: Widest peak that is narrow, as a multiple of a point's FWHM in the smoothed mean.
+NARROW = 1.15
+#: Widest whole of which such parts count, FWHM [beam].
+SMALL = 1.25
 #: Brightness down to which light belongs to a peak, as a share of the peak's, and never more
 #: than that [noise]: what is fainter comes and goes with other sources of few realisations.
 SHARE, MOST = 0.05, 0.3
@@ -76,13 +78,17 @@ def find_candidates(mean: np.ndarray, beam: float, kernel: float, limit: float) 
         _peaks(image, islands, _contrast(np.maximum(image, edge), *falls), PEAK * limit)
         for falls in (FALLS, NARROW_FALLS)
     )
-    narrow = _widths(_divided(image, islands, parts), image) < NARROW * beam
-    markers, _ = ndimage.label((wholes > 0) | narrow[parts], np.ones((3, 3)))
-    return _grow(_divided(image, islands, markers), RIM * beam)
+    regions, chosen = _divided(image, islands, wholes), _narrow(image, islands, parts, beam, kernel)
+    # Knots of what is large are no sources. The top of each whole is that of one of its parts.
+    small = _widths(regions, image) < SMALL * beam
+    chosen &= small[_at_tops(regions, image, parts)]
+    chosen[_at_tops(parts, image, wholes)[1:]] = True
+    chosen[0] = False
+    return _grow(_divided(image, islands, _labels(chosen)[parts]), RIM * beam)
 
 
 def find_neighbours(regions: np.ndarray, gap: float = 0.0) -> np.ndarray:
-    """Pairs of regions no farther apart than a gap [pixel], in both orders: ints, shape (M, 2)."""
+    """Pairs of regions with about that gap [pixel] or less, in both orders: ints, shape (M, 2)."""
     regions = expand_labels(regions, gap / 2)
     beside = [(regions[:, 1:], regions[:, :-1]), (regions[1:], regions[:-1])]
     pairs = np.concatenate([np.stack([a.ravel(), b.ravel()], axis=1) for a, b in beside])
@@ -110,6 +116,22 @@ def _divided(image: np.ndarray, islands: np.ndarray, markers: np.ndarray) -> np.
     return _cut(watershed(-image, markers, mask=islands), image)
 
 
+def _narrow(
+    image: np.ndarray, islands: np.ndarray, markers: np.ndarray, beam: float, kernel: float
+) -> np.ndarray:
+    """Whether the light of each marked peak is about as narrow as a point's: bool, (K + 1,)."""
+    point = math.hypot(kernel, SMOOTHING * beam)
+    return _widths(_divided(image, islands, markers), image) < NARROW * point
+
+
+def _at_tops(values: np.ndarray, image: np.ndarray, markers: np.ndarray) -> np.ndarray:
+    """The value of an image (ny, nx) at each marked peak's highest pixel, 0 for none: (K + 1,)."""
+    found = np.zeros(markers.max(initial=0) + 1, values.dtype)
+    for k, top in enumerate(ndimage.maximum_position(image, markers, np.arange(1, len(found))), 1):
+        found[k] = values[top]
+    return found
+
+
 def _widths(regions: np.ndarray, image: np.ndarray) -> np.ndarray:
     """Mean FWHM of the light of each region [pixel], infinite of what is none: (K + 1,)."""
     found = np.full(regions.max(initial=0) + 1, np.inf)
@@ -135,7 +157,12 @@ def _peaks(
     labels, number = ndimage.label(tops, np.ones((3, 3)))
     heights = ndimage.maximum(image, labels, np.arange(1, number + 1))
     chosen = np.concatenate([[False], np.asarray(heights) > lowest])
-    return np.where(chosen, np.cumsum(chosen), 0)[labels]
+    return _labels(chosen)[labels]
+
+
+def _labels(chosen: np.ndarray) -> np.ndarray:
+    """Labels 1, 2, ... of those that are chosen, and 0 of others: ints, shape of `chosen`."""
+    return np.where(chosen, np.cumsum(chosen), 0)
 
 
 def _cut(regions: np.ndarray, image: np.ndarray) -> np.ndarray:

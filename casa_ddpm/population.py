@@ -80,7 +80,9 @@ class Population:
     extended: float = sum(WIDE) / len(WIDE)
 
     def density(self, flux: np.ndarray, area: np.ndarray | float = 0.0) -> np.ndarray:
-        """Relative density of the flux of sources of an area, 0 below the least.
+        """Density of the flux of sources of an area, per unit of noise, 0 below the least.
+
+        Its integral is 1 for points, and somewhat more for extended sources.
 
         Parameters
         ----------

@@ -114,9 +114,32 @@ def redraw(shape: Shape, centre: np.ndarray, fit: Fit, random: np.random.Generat
     shape = _draw_ellipticity(shape, "plus", float(shape.cross), centre, fit, random)
     shape = _draw_ellipticity(shape, "cross", float(shape.plus), centre, fit, random)
     shape, told = _draw_size(shape, centre, fit, random)
+    flux, evidence = _draw_flux(shape, centre, fit, random)
+    return Source(shape, centre, flux, evidence, told)
+
+
+def redraw_point(centre: np.ndarray, fit: Fit, random: np.random.Generator) -> Source:
+    """Draw centre and flux of what is known to be a point.
+
+    Raises
+    ------
+    FloatingPointError
+        See `Fit.fluxes`.
+    """
+    shape = Shape(0.0, 0.0, 0.0)
+    for axis in np.eye(2):
+        centre = centre + axis * _draw_shift(shape, centre, axis, fit, random)
+    flux, evidence = _draw_flux(shape, centre, fit, random)
+    return Source(shape, centre, flux, evidence, favour(shape, centre, fit))
+
+
+def _draw_flux(
+    shape: Shape, centre: np.ndarray, fit: Fit, random: np.random.Generator
+) -> tuple[float, float]:
+    """Draw the flux of a source; and its log evidence."""
     (fluxes,), (density,), (evidence,) = fit.fluxes(shape, centre)
     flux = draw_between(fluxes, (density[1:] + density[:-1]) / 2, random.random())
-    return Source(shape, centre, flux, float(evidence), told)
+    return flux, float(evidence)
 
 
 def _draw_shift(

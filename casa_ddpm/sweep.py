@@ -42,6 +42,8 @@ _LATE = 0.2
 _RIM = 4
 #: About what drawing a source takes [s].
 _DRAWING = 2.5e-3
+#: What drawing whether a region holds two points takes of that, in the mean.
+_TWIN = 0.3
 #: Prior probability that what looks like a Gaussian is one.
 GAUSSIAN = 0.95
 
@@ -51,8 +53,8 @@ class _State:
     """A realisation while it is swept.
 
     sky, gradient (ny, nx): its light, and the likelihood's gradient there; light: that of
-    each region, on its box; held: regions that hold a source; network: what the network
-    drew in those that hold a Gaussian, None where it was not the network's; census: what
+    each region, on its box; held: regions that hold a source; network: what realisations were
+    begun with in those that hold a Gaussian, None where that was none; census: what
     these tell of the field; late: sum of the squares of those changes of light whose far
     sidelobes the gradient does not have yet.
     """
@@ -138,12 +140,11 @@ class Sweep:
         self.boxes = self.boxes + self.boxes[: self.regions]
         self.masks = self.masks + self.masks[: self.regions]
         # Random numbers are those of a place, and shall be others.
-        last = np.array(shape) - 1
-        self.places += [np.minimum(place + 1, last) for place in self.places[: self.regions]]
+        self.places += [(place + 1) % shape for place in self.places[: self.regions]]
 
     def seconds(self, rounds: int) -> float:
         """About what `redraw` takes in so many rounds."""
-        return _DRAWING * rounds * self.twins
+        return _DRAWING * rounds * (self.twins + _TWIN * self.regions)
 
     def redraw(self, sky: np.ndarray, white: np.ndarray) -> np.ndarray:
         """A realisation whose sources are drawn from the data: which, how bright and where.
@@ -169,9 +170,11 @@ class Sweep:
                 if self.sidelobes * np.sqrt(state.late) > _LATE * self.likelihood.noise:
                     self._catch_up(state)
                 random = np.random.default_rng(noise[tuple(place)].view(np.uint32))
-                if k >= self.twins:
-                    self._part_or_join(state, k - self.twins, random)
-                self._set(state, k, self._drawn(state, k, random, turn == len(white) - 1))
+                last = turn == len(white) - 1
+                if k < self.twins:
+                    self._set(state, k, self._drawn(state, k, random, last))
+                else:
+                    self._draw_twin(state, k - self.twins, random, last)
         return state.sky
 
     def chances(self, sky: np.ndarray) -> np.ndarray:
@@ -252,14 +255,22 @@ class Sweep:
             return self._moved(stamp, gradient, state.census.others(k), random)
         return stamp
 
-    def _part_or_join(self, state: _State, k: int, random: np.random.Generator) -> None:
-        """Draw whether region k holds one source or two points, if it can hold either."""
+    def _draw_twin(self, state: _State, k: int, random: np.random.Generator, last: bool) -> None:
+        """Draw whether region k holds two points, and the second of them."""
         twin = k + self.twins
-        parted = twin in state.held
-        lights = [state.light[k], state.light[twin]] if parted else [state.light[k]]
+        self._part_or_join(state, k, twin, random)
+        if twin in state.held:
+            self._set(state, twin, self._drawn(state, twin, random, last))
+            if last:
+                self._reunite(state, k, twin, random)
+
+    def _part_or_join(self, state: _State, k: int, twin: int, random: np.random.Generator) -> None:
+        """Draw whether region k holds one source or two points, if it can hold either."""
         if not self.area or k not in state.network:
             return
-        common = Common.of(lights, self.gaussians)
+        parted = twin in state.held
+        lights = [state.light[k], state.light[twin]] if parted else [state.light[k]]
+        common = Common.of(lights, self.gaussians, self._widest(state, k))
         if common is None or common.flux <= 2 * self.least:
             return
         state.census.discard(twin)
@@ -275,18 +286,51 @@ class Sweep:
             brighter, fainter = found.draw_two(random)
             state.held.add(twin)
             state.network[twin] = None
+            state.census.discard(k)
             self._set(state, k, brighter)
             self._set(state, twin, fainter)
         elif parted and not part:
-            state.held.discard(twin)
-            state.network.pop(twin)
-            self._set(state, twin, np.zeros_like(empty))
-            self._set(state, k, found.draw_one(random))
+            self._join(state, k, twin, found.draw_one(random))
+
+    def _join(self, state: _State, k: int, twin: int, light: np.ndarray) -> None:
+        """Give region k one light instead of two points."""
+        state.held.discard(twin)
+        state.network.pop(twin)
+        for place in (k, twin):
+            state.census.discard(place)
+        self._set(state, twin, np.zeros_like(light))
+        self._set(state, k, light)
+
+    def _reunite(self, state: _State, k: int, twin: int, random: np.random.Generator) -> None:
+        """What the network drew in region k instead of two points, if the data prefer that."""
+        drawn, both = state.network[k], state.light[k] + state.light[twin]
+        if drawn is None:
+            return
+        empty = self.coupling.without(both, state.gradient[self.boxes[k]])
+        known = state.census.others(k)
+        fit = shapes.Fit(self.gaussians, known, empty)
+        try:
+            if not self._is_odd(drawn, self._evidence(both, fit), fit, random):
+                return
+        except FloatingPointError:
+            return
+        state.network.pop(k)
+        rest = empty - self.coupling.seen(drawn)
+        self._join(state, k, twin, self._moved(drawn, rest, known, random))
+
+    def _is_parted(self, state: _State, k: int) -> bool:
+        """Whether it is one of two points of a region."""
+        return k >= self.twins or k + self.twins in state.held
+
+    def _widest(self, state: _State, k: int) -> float:
+        """Greatest FWHM of a Gaussian [beam]."""
+        # What no network has seen is looked for among compact sources alone.
+        return presence.SIZES[-1] if state.network[k] is None else population.MAJOR[1]
 
     def _is_doubtful(self, state: _State, k: int) -> bool:
         """Whether it is to be drawn if there is a source: where a compact one is, or none."""
         # Whether there are two points or one source in a region is drawn by itself.
-        if not self.area or k >= self.twins or k + self.twins in state.held:
+        if not self.area or self._is_parted(state, k):
             return False
         if k not in state.held:
             return True
@@ -330,30 +374,31 @@ class Sweep:
         """A source drawn as a Gaussian, or as the network drew it if the data prefer that."""
         empty = self.coupling.without(stamp, gradient)
         known, drawn = state.census.others(k), state.network[k]
-        # What no network has seen is looked for among compact sources alone.
-        widest = presence.SIZES[-1] if drawn is None else population.MAJOR[1]
-        fit = shapes.Fit(self.gaussians, known, empty, widest)
+        fit = shapes.Fit(self.gaussians, known, empty, self._widest(state, k))
         _, centre, shape = self.gaussians.measured(stamp)
-        rather: np.ndarray | None = None
+        parted, odd = self._is_parted(state, k), False
         try:
-            source = shapes.redraw(shape, centre, fit, random)
-            # Only next to neighbours that are right already can the data tell
-            # whether they would rather have what the network drew.
-            whole = last and k + self.twins not in state.held
-            if whole and drawn is not None and self._is_odd(drawn, source, fit, random):
-                rather = drawn
+            if parted:
+                source = shapes.redraw_point(centre, fit, random)
+            else:
+                source = shapes.redraw(shape, centre, fit, random)
+                # Only next to neighbours that are right already can the data tell
+                # whether they would rather have what the network drew.
+                if last and drawn is not None:
+                    odd = self._is_odd(drawn, source.evidence, fit, random)
         except FloatingPointError:
             return self._moved(stamp, gradient, known, random)
         area = float(source.shape.major * source.shape.minor)
         state.census.record(k, source.flux, area, source.favour, fit.widest)
-        if rather is not None:
-            return self._moved(rather, empty - self.coupling.seen(rather), known, random)
+        if odd and drawn is not None:
+            state.network.pop(k)
+            return self._moved(drawn, empty - self.coupling.seen(drawn), known, random)
         (image,) = self.gaussians.images(source.shape, source.centre, stamp.shape)
         return source.flux * image
 
-    def _is_odd(self, light: np.ndarray, source: shapes.Source, fit: shapes.Fit, random) -> bool:
-        """Whether the data would rather have other light of a source than a Gaussian."""
-        odds = source.evidence - self._evidence(light, fit) + special.logit(GAUSSIAN)
+    def _is_odd(self, light: np.ndarray, evidence: float, fit: shapes.Fit, random) -> bool:
+        """Whether the data would rather have other light than Gaussians of that log evidence."""
+        odds = evidence - self._evidence(light, fit) + special.logit(GAUSSIAN)
         return random.random() >= special.expit(odds)
 
     def _moved(self, stamp: np.ndarray, gradient: np.ndarray, known: Population, random):

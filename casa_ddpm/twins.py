@@ -1,7 +1,7 @@
-"""Two points that pass for one elongated source, and one that passes for two.
+"""Two points that pass for one resolved source, and one that passes for two.
 
 Two points closer than the beam look like one source to the data, nearly. What tells them
-apart is their evidence: of the two points and of the elongated Gaussian that have the same
+apart is their evidence: of the two points and of the Gaussian that have the same
 flux, centre, greatest width and angle in common, with what they do not have in common
 integrated out: the share of the flux that the first point has, and the axis ratio. Which of
 the two a realisation holds is drawn from that: both have six parameters, so that densities of
@@ -21,7 +21,7 @@ from casa_ddpm.gaussians import Gaussians, Shape
 from casa_ddpm.lines import line, masses
 from casa_ddpm.population import LEAST_RATIO, Population, draw_between, size_density
 
-#: FWHM of elongated sources that may be two points [beam].
+#: FWHM of sources that may be two points [beam].
 WIDTHS = (0.25, 1.75)
 #: What two points of equal fluxes are as wide as, by their variance [beam], and the FWHM of the
 #: Gaussian of their flux that is nearest to them to a Gaussian beam. Of unequal ones it is less,
@@ -30,11 +30,13 @@ _PAIR = (0.0, 0.2355, 0.4710, 0.7065, 0.9420, 1.1775, 1.4130)
 _SOURCE = (0.0, 0.24, 0.51, 0.82, 1.15, 1.48, 1.82)
 #: Extent that passes for a point's [beam^2].
 _POINT = 1e-3
+#: Least part of a point's light on the stamp.
+_INSIDE = 0.9
 
 
 @dataclass(frozen=True)
 class Common:
-    """What one elongated source and two points have in common.
+    """What one source and two points have in common.
 
     flux; centre (y, x) [pixel]; major : FWHM along the longest axis [beam], and its angle
     from +y to +x [rad].
@@ -46,8 +48,13 @@ class Common:
     angle: float
 
     @classmethod
-    def of(cls, lights: Sequence[np.ndarray], gaussians: Gaussians) -> Common | None:
-        """Of the light of one source or of two, on the same stamp; None where it may be neither."""
+    def of(
+        cls, lights: Sequence[np.ndarray], gaussians: Gaussians, widest: float = WIDTHS[1]
+    ) -> Common | None:
+        """Of the light of one source or of two points, on the same stamp.
+
+        None where it cannot be the other: what is too narrow, too wide, or not two points.
+        """
         if len(lights) == 1:
             flux, centre, shape = gaussians.measured(lights[0])
             found = cls(flux, centre, float(shape.major), _angle(shape))
@@ -62,7 +69,8 @@ class Common:
                 flux, share * here + (1 - share) * there,
                 float(np.interp(width, _PAIR, _SOURCE)), float(np.arctan2(away[1], away[0])),
             )  # fmt: skip
-        return found if WIDTHS[0] < found.major < WIDTHS[1] else None
+        widest = min(widest, gaussians.widest, WIDTHS[1])
+        return found if WIDTHS[0] < found.major < widest else None
 
 
 class Twins:
@@ -79,6 +87,11 @@ class Twins:
         That they are of.
     density : float
         Prior number of sources a pixel.
+
+    Raises
+    ------
+    FloatingPointError
+        If a PSF that ends with the image makes a power negative.
     """
 
     def __init__(
@@ -93,7 +106,8 @@ class Twins:
         self.common, self.data, self.density = common, data, density
         self.gaussians, self.coupling, self.population = gaussians, coupling, population
         self._ratios, self._single = line(self._of_one, LEAST_RATIO, 1.0)
-        edge = population.least / common.flux
+        # Beyond the edge one of the points would be no source.
+        edge = population.least / common.flux * (1 + 1e-9)
         self._shares, self._pair = line(self._of_two, edge, 1 - edge)
 
     def log_odds(self) -> float:
@@ -125,7 +139,8 @@ class Twins:
         first, second = self._points(share)
         images = share[:, None, None] * first + (1 - share)[:, None, None] * second
         counts = known.density(share * common.flux) * known.density((1 - share) * common.flux)
-        prior = self.density * counts * (1 - known.extended) ** 2
+        inside = np.minimum(first.sum((1, 2)), second.sum((1, 2))) > _INSIDE
+        prior = self.density * counts * inside * (1 - known.extended) ** 2
         # Both fluxes by flux and share; both places by centre, width and angle.
         apart = self._distance(share)
         volume = common.flux / known.noise * apart * apart * self._stretch()
@@ -136,6 +151,8 @@ class Twins:
         flux, noise = self.common.flux, self.population.noise
         match = np.einsum("nyx,yx->n", images, self.data)
         power = np.einsum("nyx,nyx->n", images, self.coupling.seen(images))
+        if not (power > 0).all():
+            raise FloatingPointError("a source must not have a negative power")
         return (flux * match - flux**2 * power / 2) / noise**2
 
     def _ellipses(self, ratio: np.ndarray) -> np.ndarray:
