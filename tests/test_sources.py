@@ -202,6 +202,29 @@ def test_pairs_are_told_apart(separation, pair):
         assert np.mean(found["prob"]) > 0.99
 
 
+@pytest.mark.parametrize(("pair", "found"), [((20, 20), 1.8), ((20, 14), 1.7), ((40, 25), 1.8)])
+def test_closer_pairs_are_mostly_told_apart(pair, found):
+    """Points 0.8 beam apart, of which the fainter hardly stands out of the brighter one's wing."""
+    rng = np.random.default_rng(pair[1])
+    x, y, shape = lattice(rng, 6, 28)
+    angle = rng.uniform(0, 2 * np.pi, len(x))
+    x2, y2 = x + 0.8 * THETA * np.cos(angle), y + 0.8 * THETA * np.sin(angle)
+    table = run(draw(rng, 20, shape, np.r_[x, x2], np.r_[y, y2], np.repeat(pair, len(x))))
+    assert found * len(x) <= np.sum(table["prob"] > 0.5) <= 2 * len(x)
+
+
+@pytest.mark.parametrize("size", [1.5, 3])
+def test_knots_of_a_large_source_are_no_sources(size):
+    """A Gaussian whose light varies by a seventh at half a beam, in all realisations alike."""
+    rng = np.random.default_rng(int(size))
+    y, x = np.mgrid[-60:60, -60:60]
+    for _ in range(5):
+        light = np.exp(-(x**2 + y**2) / 2 / (size * THETA / FWHM) ** 2)
+        light = np.maximum(0, 10 * light * (1 + 0.15 * knots(rng, light.shape)))
+        samples = np.stack([gaussian_filter(light, 0.68)] * 20) * NOISE / BEAM.area(CELL)
+        assert np.sum(run(samples)["prob"] > 0.5) == 1
+
+
 def test_a_faint_source_near_a_bright_one_is_kept_and_flagged():
     rng = np.random.default_rng(4)
     table = run(draw(rng, 20, (60, 60), [30.2, 36.4], [30, 30], [300, 5]))

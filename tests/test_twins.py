@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 from scipy import ndimage
-from scipy.special import expit
+from scipy.special import expit, logsumexp
 
 from casa_ddpm.coupling import Coupling
 from casa_ddpm.dirty import Beam
 from casa_ddpm.gaussians import Gaussians, Shape
 from casa_ddpm.likelihood import Likelihood
+from casa_ddpm.lines import masses
 from casa_ddpm.population import Population
 from casa_ddpm.psf import gaussian
 from casa_ddpm.sweep import Sweep
@@ -105,6 +106,46 @@ def test_draws_keep_what_is_common(optics):
             assert np.sin(again.angle - 0.7) == pytest.approx(0, abs=1e-2)
 
 
+@pytest.mark.parametrize(
+    ("flux", "share", "apart"), [(20, 0.08, 3.6), (10, 0.15, 3.6), (15, 0.3, 3.2), (60, 0.45, 2.6)]
+)
+def test_evidence_is_the_integral_over_all_shares(optics, flux, share, apart):
+    """Also where one of the points is hardly a source; against a sum over two thousand shares."""
+    rng = np.random.default_rng(int(flux))
+    both = points(
+        optics,
+        (24, 24 - (1 - share) * apart, flux * share),
+        (24, 24 + share * apart, flux * (1 - share)),
+    )
+    found = twins(Common.of(both, optics[1]), gradient(np.sum(both, axis=0), optics, rng), optics)
+    n = 2000
+    edge = SOME.least / flux * (1 + 1e-9)
+    shares = edge + (1 - 2 * edge) * (np.arange(n) + 0.5) / n
+    sums = [found._of_two(part) for part in np.split(shares, 40)]
+    expected = logsumexp(np.concatenate(sums)) + np.log((1 - 2 * edge) / n)
+    width = found._shares[1] - found._shares[0]
+    got = np.log(masses(found._pair).sum() * width) + found._pair.max()
+    assert got == pytest.approx(expected, abs=0.3)
+
+
+def test_volume_is_that_of_both_points(optics):
+    """The densities' Jacobian, by differences."""
+    common, share, step = Common(20.0, np.array([24.0, 23.5]), 1.2, 0.6), 0.3, 1e-5
+
+    def places(flux, y, x, major, angle, part):
+        one = twins(Common(flux, np.array([y, x]), major, angle), np.zeros((NPIX, NPIX)), optics)
+        apart = one._distance(np.array([part]))[0] * np.array([np.cos(angle), np.sin(angle)])
+        here, there = one.common.centre + (1 - part) * apart, one.common.centre - part * apart
+        return np.array([flux * part, *here, flux * (1 - part), *there])
+
+    at = np.array([20.0, 24.0, 23.5, 1.2, 0.6, share])
+    columns = [(places(*(at + d)) - places(*(at - d))) / 2 / step for d in step * np.eye(6)]
+    one = twins(common, np.zeros((NPIX, NPIX)), optics)
+    apart = one._distance(np.array([share]))[0]
+    volume = 20.0 * apart * apart * one._stretch()
+    assert abs(np.linalg.det(columns)) == pytest.approx(volume, rel=1e-4)
+
+
 class Prior(Twins):
     """What is thought before the data are asked."""
 
@@ -158,3 +199,19 @@ def test_a_realisation_s_elongated_source_becomes_two_points(optics, seed):
     one = twins(common, np.zeros((NPIX, NPIX)), optics).draw_one(rng)
     assert swept(pair, one, optics, rng) >= 15
     assert swept(one, one, optics, rng) <= 5
+
+
+def test_the_network_s_light_may_come_back(optics):
+    """Where the data hold what it drew, and neither one source nor two points."""
+    rng = np.random.default_rng(5)
+    three = points(optics, (24, 21.8, 40), (24, 26.2, 40), (25.6, 24, 20))
+    light = np.sum(three, axis=0)
+    likelihood, gaussians, _ = optics
+    data = likelihood.predict(torch.tensor(light))
+    y, x = np.mgrid[:NPIX, :NPIX]
+    regions = (np.hypot(y - NPIX / 2, x - NPIX / 2) < 9).astype(int)
+    sweep = Sweep(regions, data, likelihood, 1.0, gaussians, area=1 / DENSITY)
+    assert gaussians.resemble(light)
+    white = rng.normal(size=(10, 3, NPIX, NPIX)).astype(np.float32)
+    far = [np.abs(sweep.redraw(light, noise) - light).sum() / light.sum() for noise in white]
+    assert np.median(far) < 0.15
