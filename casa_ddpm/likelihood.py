@@ -9,6 +9,9 @@ from casa_ddpm.psf import transfer
 
 #: Most that the inverse of the drawing kernel may amplify a spatial frequency.
 _SHARPEST = 10.0
+#: Power that a fit to all spatial frequencies leaves, over that of one to the positive ones, below
+#: which it is the better one.
+_CLEARLY = 0.95
 
 
 class Likelihood:
@@ -81,9 +84,11 @@ class Likelihood:
 
         by conjugate residuals in the variable d / sqrt(variance), so that pixels without
         variance stay as they are. Where the variance is small against the noise, as in
-        a faint source, little changes; where it is large the data decide, at those spatial
-        frequencies that they hold. A PSF that ends with the image has negative ones beside
-        them, sharpened a hundredfold: with these the equation has wild solutions or none.
+        a faint source, little changes; where it is large the data decide.
+
+        A PSF that ends with the image has negative spatial frequencies beside those that the
+        data hold, and sharpened a hundredfold these can leave wild solutions. Each sky is
+        solved for with and without them, and keeps the former where it leaves clearly less.
 
         Parameters
         ----------
@@ -100,8 +105,28 @@ class Likelihood:
         -------
         Tensor, shape (..., ny, nx)
         """
+        every, held = torch.ones_like(self.transfer), self.transfer > 0
+        whole, part = (
+            self._fitted(drawn, variance, residual, iterations, counted)
+            for counted in (every, held)
+        )
+        most, least = (
+            (residual - self.predict(sky - drawn)).square().sum((-2, -1), keepdim=True)
+            for sky in (whole, part)
+        )
+        return torch.where(most < _CLEARLY * least, whole, part)
+
+    def _fitted(
+        self,
+        drawn: torch.Tensor,
+        variance: torch.Tensor,
+        residual: torch.Tensor,
+        iterations: int,
+        counted: torch.Tensor,
+    ) -> torch.Tensor:
+        """The same, with those spatial frequencies alone that are counted."""
         width = variance.sqrt() / self.noise
-        sharpen = self.sharpen * (self.transfer > 0)
+        sharpen = self.sharpen * counted
         both = self.transfer * sharpen**2
 
         def normal(z: torch.Tensor) -> torch.Tensor:
