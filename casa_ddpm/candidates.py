@@ -87,7 +87,7 @@ def find_candidates(mean: np.ndarray, beam: float, kernel: float, limit: float) 
     return _grow(_divided(image, islands, _labels(chosen)[parts]), RIM * beam)
 
 
-def find_neighbours(regions: np.ndarray, gap: float = 0.0) -> np.ndarray:
+def find_neighbours(regions: np.ndarray, gap: float) -> np.ndarray:
     """Pairs of regions with about that gap [pixel] or less, in both orders: ints, shape (M, 2)."""
     regions = expand_labels(regions, gap / 2)
     beside = [(regions[:, 1:], regions[:, :-1]), (regions[1:], regions[:-1])]

@@ -108,8 +108,8 @@ class Sweep:
         self.coupling = Coupling(likelihood)
         self.sidelobes = likelihood.sidelobes(_NEAR)
         self.area, self.regions = area, int(regions.max(initial=0))
-        #: How often all sources are drawn.
         neighbours = len(find_neighbours(regions, gaussians.beam / 2))
+        #: How often all sources are drawn.
         self.rounds = _rounds(neighbours / max(self.regions, 1))
         self.boxes: list[Box] = []
         self.masks: list[np.ndarray] = []

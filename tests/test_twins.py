@@ -72,7 +72,7 @@ def test_source_is_the_nearest_to_two_points_of_equal_fluxes(optics, width):
     pair = 10 * np.sum(both._points(np.array([0.5])), axis=(0, 1))
     far = []
     for factor in (0.85, 0.95, 1, 1.05, 1.15):
-        # With the least axis ratio, which is not 0, its minor axis adds little.
+        # As thin as two points are, which a single source of the prior is not.
         other = twins(replace(common, major=factor * width), np.zeros((NPIX, NPIX)), optics)
         rest = pair - 20 * other._ellipses(np.array([0.01]))[0]
         far.append((rest * optics[2].seen(rest)).sum())
