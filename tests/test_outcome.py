@@ -20,17 +20,22 @@ from casa_ddpm.posterior import Sampling
 OPTIONS = Options(nmajor=1, sampling=Sampling(nsamples=2, nsteps=4, device="cpu"))
 
 
+def by_method(detections):
+    """The rows of each method, in the order in which they come."""
+    names = dict.fromkeys(detections["method"])
+    return [detections[detections["method"] == name] for name in names]
+
+
 def check(rows, names):
     """Tables have their columns, one image a method, and what is found is apparent."""
-    truth, detections, images = rows
+    truth, detections, images = (rows[name] for name in tables.COLUMNS)
     assert truth.colnames == list(tables.TRUTH)
-    assert all(table.colnames == list(tables.DETECTIONS) for table in detections)
+    assert detections.colnames == list(tables.DETECTIONS)
     limit = [] if truth["major"].any() else [LIMIT]
-    assert [table["method"][0] for table in detections] == names + limit
-    assert [row["method"] for row in images] == names
-    for row in images:
-        assert row["seconds"] >= 0 and np.isfinite(row["residual_rms"])
-    for table in detections:
+    assert list(dict.fromkeys(detections["method"])) == names + limit
+    assert list(images["method"]) == names
+    assert (images["seconds"] >= 0).all() and np.isfinite(images["residual_rms"]).all()
+    for table in by_method(detections):
         hits = table[table["match"] >= 0]
         assert len(np.unique(hits["match"])) == len(hits) >= 1
         true = truth[hits["match"]]
@@ -42,24 +47,26 @@ def check(rows, names):
 def test_image_route():
     rows = from_image("independent", 2, 11, 64, OPTIONS)
     check(rows, [OURS, PEAKS])
-    truth, (ours, peaks, oracle), images = rows
+    ours, peaks, oracle = by_method(rows["detections"])
+    images = rows["images"]
     assert ours["prob"].min() >= 0 and ours["prob"].max() <= 1
     assert np.isnan(peaks["prob"]).all() and np.allclose(peaks["flux_err"], 1)
-    assert all(np.isnan(row["ser"]) for row in images)
+    assert np.isnan(images["ser"]).all()
     # The peaks' residual is the dirty image itself.
     assert images[1]["residual_rms"] > images[0]["residual_rms"]
     assert (oracle["match"] >= 0).sum() >= (peaks["match"] >= 0).sum()
 
 
 def test_image_route_of_an_empty_field():
-    truth, detections, images = from_image("empty", 0, 11, 64, OPTIONS)
-    assert len(truth) == 0
-    assert all((table["match"] == -1).all() for table in detections)
+    rows = from_image("empty", 0, 11, 64, OPTIONS)
+    images = rows["images"]
+    assert len(rows["truth"]) == 0
+    assert (rows["detections"]["match"] == -1).all()
     assert images[0]["residual_rms"] == pytest.approx(1, abs=0.15)
 
 
 def test_structure_is_compared_as_an_image():
-    _, _, images = from_image("structure", 0, 11, 64, OPTIONS)
+    images = from_image("structure", 0, 11, 64, OPTIONS)["images"]
     assert images[0]["ser"] > 0
     assert np.isfinite(images[1]["residual_rms"]) and np.isnan(images[1]["ser"])
 

@@ -137,6 +137,28 @@ def test_two_runs_write_the_same_bytes(reports):
         assert (reports / "one" / name).read_bytes() == (reports / "two" / name).read_bytes()
 
 
+def test_goes_on_where_it_was_cut_off(reports, monkeypatch):
+    original, items = measurement.measure, []
+
+    def cut_off(plan, item):
+        items.append(item)
+        if len(items) == 3:
+            raise KeyboardInterrupt
+        return original(plan, item)
+
+    monkeypatch.setattr(measurement, "measure", cut_off)
+    networks = ",".join(f"{name}={reports / name}.safetensors" for name in ("dirty", "uv"))
+    words = f"benchmark --protocols published --out {reports / 'three'} --networks {networks}"
+    words = [*words.split(), *"--fields 2 --tuning 1 --nsamples 2".split()]
+    assert cli.main(words) == 130
+    assert not (reports / "three").exists()
+    assert cli.main(words) == 0
+    # Ten fields; the third was begun twice.
+    assert len(items) == 11 and items[2] == items[3]
+    for path in (reports / "one").iterdir():
+        assert path.read_bytes() == (reports / "three" / path.name).read_bytes(), path.name
+
+
 def test_report(reports):
     text = (reports / "one" / "report.md").read_text()
     assert "This protocol leaks" in text

@@ -163,3 +163,31 @@ def test_command(tmp_path, capsys):
     assert "1 fields; the page is" in capsys.readouterr().out
     page = (tmp_path / "new" / "selection.md").read_text()
     assert "from 2 x 12, median" in page and "noise alone" in page
+
+
+def test_goes_on_where_it_was_cut_off(tmp_path, monkeypatch):
+    """What was measured is not measured again, and the figures are those without a break."""
+    original, fields = selection._measure, []
+
+    def words(out, nsamples=2):
+        size = f"--npix 48 --fields 1 --nsamples {nsamples} --nmajor 1 --device cpu"
+        return parse(f"--out {tmp_path / out} --select --protocols independent,structure {size}")
+
+    def cut_off(*given):
+        fields.append(given[-2:])
+        if fields == [("independent", 0), ("structure", 0)]:
+            raise KeyboardInterrupt
+        return original(*given)
+
+    assert benchmark.run(words("whole")) == 0
+    monkeypatch.setattr(selection, "_measure", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        benchmark.run(words("new"))
+    with pytest.raises(FileExistsError, match="other settings or code has begun: remove"):
+        benchmark.run(words("new", nsamples=3))
+    assert benchmark.run(words("new")) == 0
+    assert fields == [("independent", 0), ("structure", 0), ("structure", 0)]
+    assert {path.name for path in tmp_path.iterdir()} == {"whole", "new"}
+    for name in ("selection.json", "selection.png"):
+        one, other = (tmp_path / out / name for out in ("whole", "new"))
+        assert one.read_bytes() == other.read_bytes(), name

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
-from astropy.table import Table, vstack
+from astropy.table import Table
 from tqdm import tqdm
 
 from casa_ddpm import workers
 from casa_ddpm.benchmark import tables, unfinished
 from casa_ddpm.benchmark.observatory import SCALE, Observatory
-from casa_ddpm.benchmark.outcome import Rows, from_image, from_user, from_visibilities
+from casa_ddpm.benchmark.outcome import from_image, from_user, from_visibilities
 from casa_ddpm.benchmark.panels import SHOWN
 from casa_ddpm.benchmark.rivals import RIVALS
 from casa_ddpm.benchmark.user import Simulation
@@ -65,34 +65,26 @@ class Campaign:
 
 def measure(campaign: Campaign) -> tuple[Table, Table, Table]:
     """Tables of truth, detections and images of all fields."""
-    done = list(tqdm(_each(campaign), "fields", len(campaign.fields)))
-    truth = vstack([tables.empty(tables.TRUTH), *(rows[0] for rows in done)])
-    found = [table for rows in done for table in rows[1]]
-    images = Table([row for rows in done for row in rows[2]])
-    return truth, vstack([tables.empty(tables.DETECTIONS), *found]), images
+    found = tables.joined(tqdm(_each(campaign), "fields", len(campaign.fields)))
+    return found["truth"], found["detections"], found["images"]
 
 
-def _each(campaign: Campaign) -> Iterator[Rows]:
+def _each(campaign: Campaign) -> Iterator[unfinished.Tables]:
     """Truth, detections and images of field after field."""
     with tempfile.TemporaryDirectory(prefix="ddpmclean-benchmark-") as scratch:
-        one = partial(_measure, campaign, scratch)
+        one = partial(_kept, campaign, scratch)
         yield from workers.each(one, campaign.fields, campaign.workers)
 
 
-def _measure(campaign: Campaign, scratch: str, where: tuple[str, int]) -> Rows:
+def _kept(campaign: Campaign, scratch: str, where: tuple[str, int]) -> unfinished.Tables:
     """Truth, detections and images of one field, measured now or before."""
-    if campaign.kept is None:
-        return _measured(campaign, scratch, where)
-    rows = unfinished.read(campaign.kept, where)
-    if rows is None:
-        rows = _measured(campaign, scratch, where)
-        unfinished.write(campaign.kept, where, rows)
-    return rows
-
-
-def _measured(campaign: Campaign, scratch: str, where: tuple[str, int]) -> Rows:
-    """Truth, detections and images of one field, measured."""
     protocol, index = where
+    one = partial(_measure, campaign, scratch, protocol, index)
+    return unfinished.once(campaign.kept, f"{protocol} {index}", one)
+
+
+def _measure(campaign: Campaign, scratch: str, protocol: str, index: int) -> unfinished.Tables:
+    """Truth, detections and images of one field."""
     sampling = replace(campaign.options.sampling, seed=index)
     options = replace(campaign.options, sampling=sampling)
     seed, npix = campaign.seed, campaign.npix

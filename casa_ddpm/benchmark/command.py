@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
-import os
-import shutil
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 from astropy.table import Table
 
 from casa_ddpm import checkpoint, folders, measures
-from casa_ddpm.benchmark import metrics, published, recorded, rivals, selection
+from casa_ddpm.benchmark import metrics, published, recorded, rivals, selection, unfinished
 from casa_ddpm.benchmark.protocols import PROTOCOLS
 from casa_ddpm.benchmark.report import Report, write
 from casa_ddpm.benchmark.user import USER, Simulation
@@ -94,20 +93,20 @@ def run(args: argparse.Namespace) -> int:
         return _select(args, plan, options, settings, out)
     missing = {rival.name: why for rival in chosen if (why := rival.missing())}
     # The arguments are there without what reconstructs and draws, which takes long to import.
-    from casa_ddpm.benchmark import campaign, unfinished
+    from casa_ddpm.benchmark import campaign
 
     names = tuple(rival.name for rival in chosen if rival.name not in missing)
     account = _account(args, plan, settings)
-    with unfinished.folder(out, account | _circumstances(args, names)) as kept:
+    begun = account | {"rivals": names} | unfinished.circumstances(args.device, args.workers)
+    with unfinished.folder(out, begun) as kept:
         found = campaign.measure(
             campaign.Campaign(
                 tuple(plan), options, _route(args), args.seed, args.npix, names, args.workers,
                 user, args.scale, kept,
             )
         )  # fmt: skip
-        figures = _report(kept / "report", kept, found, plan, account, missing)
-        os.rename(kept / "report", out.resolve())
-        shutil.rmtree(kept)
+        write = partial(_report, kept, found, plan, account, missing)
+        figures = unfinished.finish(kept, out, write)
     print(f"{len(plan)} fields; the report is {out / 'report.md'}")
     if args.record:
         recorded.write(args.record, args.network, figures)
@@ -116,12 +115,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _report(
-    folder: Path,
     kept: Path,
     found: tuple[Table, Table, Table],
     plan: list[tuple[str, int]],
     account: dict,
     missing: dict[str, str],
+    folder: Path,
 ) -> metrics.Figures:
     """Write a report of the tables of truth, detections and images; returns its figures."""
     from casa_ddpm.benchmark import gallery, plots
@@ -129,8 +128,6 @@ def _report(
     seed, defaults = account["seed"], {metrics.OURS: 0.9}
     figures = metrics.figures(*found, seed, defaults)
     comparisons = metrics.comparisons(*found, metrics.OURS, seed, defaults)
-    shutil.rmtree(folder, ignore_errors=True)  # of a run that was cut off while it wrote
-    folder.mkdir()
     pictures = [*plots.write(folder, *found, figures), *gallery.write(folder, kept, plan)]
     write(folder, Report(*found, figures, comparisons, account, missing), pictures)
     return figures
@@ -140,8 +137,14 @@ def _select(args, plan, options: Options, settings: checkpoint.Settings, out: Pa
     """Measure what realisations, steps and aggregate give; returns 0."""
     from casa_ddpm.benchmark import selection_page
 
-    found = selection.measure(tuple(plan), options, args.seed, args.npix, args.workers)
-    selection_page.write(out, found, _account(args, plan, settings))
+    account = _account(args, plan, settings)
+    curves = selection.curves(selection.Setting.of(options))
+    begun = account | {"select": [one.name for one in selection.distinct(curves)]}
+    begun |= unfinished.circumstances(args.device, args.workers)
+    with unfinished.folder(out, begun) as kept:
+        found = selection.measure(tuple(plan), options, args.seed, args.npix, args.workers, kept)
+        write = partial(selection_page.write, selection=found, account=account)
+        unfinished.finish(kept, out, write)
     print(f"{len(plan)} fields; the page is {out / selection_page.PAGE}")
     return 0
 
@@ -243,14 +246,6 @@ def _account(args: argparse.Namespace, plan, settings: checkpoint.Settings) -> d
         "protocols": texts,
         "versions": {p: importlib.metadata.version(p) for p in packages if _is_installed(p)},
     }
-
-
-def _circumstances(args: argparse.Namespace, names: tuple[str, ...]) -> dict:
-    """What a report does not say, and results depend on as well."""
-    import torch
-
-    threads = 1 if args.workers else torch.get_num_threads()
-    return {"rivals": names, "device": args.device, "threads": threads}
 
 
 def _is_installed(package: str) -> bool:

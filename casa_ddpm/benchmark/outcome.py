@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from astropy import units as u
 from astropy.io import fits
-from astropy.table import QTable, Table
+from astropy.table import QTable, Table, vstack
 
-from casa_ddpm.benchmark import detection, oracle, rivals
+from casa_ddpm.benchmark import detection, oracle, rivals, tables
 from casa_ddpm.benchmark.field import Field, simulated
 from casa_ddpm.benchmark.metrics import LIMIT, OURS, PEAKS
 from casa_ddpm.benchmark.models import fidelity
@@ -23,8 +23,8 @@ from casa_ddpm.options import Options
 from casa_ddpm.reconstruction import reconstruct
 from casa_ddpm.simulator import SCALE
 
-#: Truth, detections of each method and what its images are like.
-Rows = tuple[Table, list[Table], list[dict]]
+#: Truth, detections of all methods and what their images are like, as `tables` has them.
+Outcome = dict[str, Table]
 
 
 def from_visibilities(
@@ -33,7 +33,7 @@ def from_visibilities(
     options: Options,
     chosen: Sequence[rivals.Rival],
     kept: Path | None = None,
-) -> Rows:
+) -> Outcome:
     """Truth, detections and images of a MeasurementSet: the task's and its rivals'.
 
     Parameters
@@ -58,7 +58,7 @@ def from_user(
     options: Options,
     chosen: Sequence[rivals.Rival],
     kept: Path | None = None,
-) -> Rows:
+) -> Outcome:
     """The same of a user's own simulation, whose noise is the one that the task measures.
 
     Raises
@@ -107,7 +107,7 @@ def _compared(
     seconds: float,
     chosen: Sequence[rivals.Rival],
     kept: Path | None = None,
-) -> Rows:
+) -> Outcome:
     """Truth, detections and images, once the task has run."""
     from casa_ddpm import casa
 
@@ -139,7 +139,7 @@ def _compared(
     if kept is not None:
         samples = casa.read_planes(str(scratch / f"{OURS}.samples"))
         panels(field, sky, samples, left, others).save(kept)
-    return field.truth(), detections, images
+    return _outcome(field, detections, images)
 
 
 def _limit(field: Field) -> list[Table]:
@@ -188,7 +188,7 @@ def from_image(
     options: Options,
     kept: Path | None = None,
     scale: float = SCALE,
-) -> Rows:
+) -> Outcome:
     """The same without CASA: our core, and the peaks of the dirty image."""
     field = simulated(protocol, index, seed, npix, scale)
     start = time.perf_counter()
@@ -205,7 +205,13 @@ def from_image(
     ]
     if kept is not None:
         panels(field, found.model, found.samples, found.residual).save(kept)
-    return field.truth(), detections, images
+    return _outcome(field, detections, images)
+
+
+def _outcome(field: Field, detections: list[Table], images: list[dict]) -> Outcome:
+    """A field's tables."""
+    found = vstack([tables.empty(tables.DETECTIONS), *detections])
+    return {"truth": field.truth(), "detections": found, "images": Table(images)}
 
 
 def _fidelity(field: Field, model: np.ndarray) -> float:

@@ -11,13 +11,14 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 from astropy.table import Table, vstack
 from tqdm import tqdm
 
 from casa_ddpm import workers
 from casa_ddpm.aggregation import AGGREGATES
-from casa_ddpm.benchmark import tables
+from casa_ddpm.benchmark import tables, unfinished
 from casa_ddpm.options import Options
 
 #: Fields that are measured unless said otherwise, and how many of each.
@@ -93,7 +94,12 @@ def distinct(lines: Curves) -> list[Setting]:
 
 
 def measure(
-    fields: Iterable[tuple[str, int]], base: Options, seed: int, npix: int, processes: int = 0
+    fields: Iterable[tuple[str, int]],
+    base: Options,
+    seed: int,
+    npix: int,
+    processes: int = 0,
+    kept: Path | None = None,
 ) -> Selection:
     """Reconstruct fields under every setting, without CASA.
 
@@ -109,20 +115,31 @@ def measure(
         Side of the images.
     processes : int
         0: this one.
+    kept : Path, optional
+        Folder in which what is measured of each field is kept, so that it need not be again.
     """
     fields = list(fields)
     lines = curves(Setting.of(base))
-    one = partial(_measure, distinct(lines), base, seed, npix)
-    done = list(tqdm(workers.each(one, fields, processes), "fields", len(fields)))
-    truth = vstack([tables.empty(tables.TRUTH), *(rows[0] for rows in done)])
-    found = vstack([tables.empty(tables.DETECTIONS), *(t for rows in done for t in rows[1])])
-    images = Table([row for rows in done for row in rows[2]])
-    return Selection(Setting.of(base), lines, (truth, found, images), seed)
+    one = partial(_kept, kept, distinct(lines), base, seed, npix)
+    done = tqdm(workers.each(one, fields, processes), "fields", len(fields))
+    found = tables.joined(done)
+    measured = (found["truth"], found["detections"], found["images"])
+    return Selection(Setting.of(base), lines, measured, seed)
+
+
+def _kept(
+    kept: Path | None, settings: list[Setting], base: Options, seed: int, npix: int,
+    where: tuple[str, int],
+) -> unfinished.Tables:  # fmt: skip
+    """Truth, detections and images of one field under all settings, measured now or before."""
+    protocol, index = where
+    one = partial(_measure, settings, base, seed, npix, protocol, index)
+    return unfinished.once(kept, f"{protocol} {index}", one)
 
 
 def _measure(
-    settings: list[Setting], base: Options, seed: int, npix: int, where: tuple[str, int]
-) -> tuple[Table, list[Table], list[dict]]:
+    settings: list[Setting], base: Options, seed: int, npix: int, protocol: str, index: int
+) -> unfinished.Tables:
     """Truth, detections and images of one field under all settings."""
     # The command's arguments are there without what reconstructs, which takes long to import.
     from casa_ddpm.benchmark.field import simulated
@@ -130,9 +147,8 @@ def _measure(
     from casa_ddpm.benchmark.outcome import ours
     from casa_ddpm.reconstruction import reconstruct
 
-    protocol, index = where
     field = simulated(protocol, index, seed, npix)
-    detections, images = [], []
+    detections, images = [tables.empty(tables.DETECTIONS)], []
     for setting in settings:
         start = time.perf_counter()
         found = reconstruct(field.dirty, setting.options(base, index), field.major_cycle)
@@ -141,7 +157,7 @@ def _measure(
         ser = fidelity(field, found.model)
         row = field.image_row(setting.name, found.residual, seconds, ser)
         images.append(row | {"evaluations": evaluations(setting, len(found.cycles))})
-    return field.truth(), detections, images
+    return {"truth": field.truth(), "detections": vstack(detections), "images": Table(images)}
 
 
 def evaluations(setting: Setting, passes: int) -> float:

@@ -6,10 +6,11 @@ Positions are in pixels of the field's image, 0-based; fluxes in units of the fi
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
-from astropy.table import Column, Table
+from astropy.table import Column, Table, vstack
 
 
 class Meaning(NamedTuple):
@@ -66,6 +67,20 @@ IMAGES = KEYS | {
 def empty(columns: dict[str, Meaning]) -> Table:
     """A table of these columns without rows."""
     return Table({name: np.zeros(0, meaning.kind) for name, meaning in columns.items()})
+
+
+COLUMNS = {"truth": TRUTH, "detections": DETECTIONS, "images": IMAGES}
+
+
+def joined(parts: Iterable[Mapping[str, Table]]) -> dict[str, Table]:
+    """Truth, detections and images of all parts; columns beside those of COLUMNS are kept."""
+    parts = list(parts)
+    result = {}
+    for name, columns in COLUMNS.items():
+        # A table without rows would mask the columns that it lacks.
+        own = [part[name] for part in parts if len(part[name])]
+        result[name] = vstack(own, metadata_conflicts="silent") if own else empty(columns)
+    return result
 
 
 def checked(table: Table, columns: dict[str, Meaning], name: str) -> Table:

@@ -6,21 +6,28 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from astropy.table import Table, vstack
+import torch
+from astropy.table import Table
 
 import casa_ddpm
-from casa_ddpm.benchmark import tables
-from casa_ddpm.benchmark.outcome import Rows
 
-#: What is added to the report's name, and the file that says what is measured.
-SUFFIX, _ACCOUNT = ".unfinished", "account.json"
-_COLUMNS = {"truth": tables.TRUTH, "detections": tables.DETECTIONS, "images": tables.IMAGES}
+#: What is added to the report's name, the file that says what is measured, and the new report.
+SUFFIX, _ACCOUNT, _REPORT = ".unfinished", "account.json", "report"
+
+Tables = dict[str, Table]
+Result = TypeVar("Result")
+
+
+def circumstances(device: str, workers: int) -> dict[str, Any]:
+    """What a report does not say, and its last digits depend on as well."""
+    return {"device": device, "threads": 1 if workers else torch.get_num_threads()}
 
 
 @contextmanager
@@ -75,27 +82,50 @@ def _code() -> str:
     return digest.hexdigest()[:16]
 
 
-def read(kept: Path, where: tuple[str, int]) -> Rows | None:
-    """What was measured of a field, None where it was not; see `write`."""
-    place = _place(kept, where)
-    if not place.is_dir():
-        return None
-    truth, found, images = (Table.read(place / f"{name}.ecsv") for name in _COLUMNS)
-    return truth, [found], [dict(zip(images.colnames, row, strict=True)) for row in images]
+def once(kept: Path | None, name: str, measure: Callable[[], Tables]) -> Tables:
+    """What was measured under a name before, or what is measured now and then kept.
 
-
-def write(kept: Path, where: tuple[str, int], rows: Rows) -> None:
-    """Keep what was measured of a field, all of it or nothing."""
-    truth, found, images = rows
-    parts = {"truth": [truth], "detections": found, "images": [Table(images)]}
+    Parameters
+    ----------
+    kept : Path, optional
+        The `folder`; without one nothing is kept.
+    name : str
+        Of what is measured, such as protocol and number of a field; a file's name.
+    measure : callable
+        Returns tables by name, the same names every time.
+    """
+    if kept is None:
+        return measure()
+    place = kept / name
+    if place.is_dir():
+        return {path.stem: Table.read(path) for path in place.glob("*.ecsv")}
+    found = measure()
+    # All of it or nothing.
     with tempfile.TemporaryDirectory(dir=kept) as part:
         new = Path(part, "new")
         new.mkdir()
-        for name, columns in _COLUMNS.items():
-            vstack([tables.empty(columns), *parts[name]]).write(new / f"{name}.ecsv")
-        os.rename(new, _place(kept, where))
+        for stem, table in found.items():
+            table.write(new / f"{stem}.ecsv")
+        os.rename(new, place)
+    return found
 
 
-def _place(kept: Path, where: tuple[str, int]) -> Path:
-    protocol, index = where
-    return kept / f"{protocol} {index}"
+def finish(kept: Path, out: Path, write: Callable[[Path], Result]) -> Result:
+    """Write a report, put it in its place whole, and remove what was kept for it.
+
+    Parameters
+    ----------
+    kept : Path
+        The `folder`.
+    out : Path
+        Where the report goes: nothing, or an empty folder.
+    write : callable
+        Writes into the folder that it is given; what it returns is returned.
+    """
+    new = kept / _REPORT
+    shutil.rmtree(new, ignore_errors=True)  # of a run that was cut off while it wrote
+    new.mkdir()
+    result = write(new)
+    os.rename(new, out.resolve())
+    shutil.rmtree(kept)
+    return result

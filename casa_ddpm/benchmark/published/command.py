@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from casa_ddpm import checkpoint, folders, workers
+from casa_ddpm.benchmark import unfinished
 from casa_ddpm.posterior import Sampling
 
 NAME = "published"
@@ -60,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     ValueError
         If a network is absent or of another law, or a number is wrong.
     FileExistsError
-        If the folder holds something.
+        If the folder holds something, or a benchmark of other settings has begun it.
     """
     for name, least in {"nsamples": 2, "fields": 0, "tuning": 1, "workers": 0}.items():
         if getattr(args, name) < least:
@@ -75,20 +76,22 @@ def run(args: argparse.Namespace) -> int:
     plan = measurement.Plan(networks, sampling, args.seed)
     number = args.fields or FIELDS
     items = list(_items(networks, number, args.tuning))
-    work = workers.each(partial(measurement.measure, plan), items, args.workers)
-    found = measurement.join(list(progress(work, "fields", total=len(items))))
-    result = figures.figures(found, args.seed)
     account = {
-        "fields": number,
-        "tuning fields": args.tuning,
         "realisations": args.nsamples,
         "sampler": f"{sampling.sampler}, {sampling.nsteps} evaluations and one for the mean",
         "seed": args.seed,
         "networks": {name: describe(path) for name, path in networks.items()},
-        "correlation of the noise of two fields": measurement.correlations(plan, number),
     }
-    out.mkdir(parents=True, exist_ok=True)
-    page.write(out, found, result, account)
+    begun = {"protocol": NAME} | account | unfinished.circumstances(args.device, args.workers)
+    with unfinished.folder(out, begun) as kept:
+        work = workers.each(partial(measurement.once, plan, kept), items, args.workers)
+        found = measurement.join(list(progress(work, "fields", total=len(items))))
+        account |= {"fields": number, "tuning fields": args.tuning}
+        account["correlation of the noise of two fields"] = measurement.correlations(plan, number)
+        result = figures.figures(found, args.seed)
+        unfinished.finish(
+            kept, out, partial(page.write, found=found, figures=result, account=account)
+        )
     print(f"{number} fields; the report is {out / 'report.md'}")
     return 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from astropy.table import Table, vstack
 from torch.nn import functional
 
 from casa_ddpm import aggregation, checkpoint, published
-from casa_ddpm.benchmark import image_metrics
+from casa_ddpm.benchmark import image_metrics, unfinished
 from casa_ddpm.benchmark.image_metrics import SCALE
 from casa_ddpm.benchmark.published.localisation import Sources, aperture_flux, locate, majority
 from casa_ddpm.device import arithmetic
@@ -68,6 +69,12 @@ def join(parts: list[Measured]) -> Measured:
         for name in ("truth", "images", "detections")
     )
     return Measured(truth, images, detections)
+
+
+def once(plan: Plan, kept: Path, item: tuple[str, str, str, int]) -> Measured:
+    """What `measure` has found of a field, now or before; it is kept in a folder."""
+    name = " ".join(map(str, item))
+    return Measured(**unfinished.once(kept, name, lambda: vars(measure(plan, item))))
 
 
 def measure(plan: Plan, item: tuple[str, str, str, int]) -> Measured:
