@@ -247,5 +247,5 @@ def test_many_sources_do_not_drive_each_other_away():
 
     assert left() < 1.4
     # As it is if far sidelobes are left to the next round.
-    sweep.sidelobes = 0.0
+    sweep.ground.sidelobes = 0.0
     assert left() > 3
