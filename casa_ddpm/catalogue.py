@@ -25,7 +25,7 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.table import QTable, vstack
 from astropy.wcs.utils import pixel_to_skycoord
-from regions import EllipseSkyRegion, RegionMeta, Regions
+from regions import EllipseSkyRegion, RegionMeta, Regions, RegionVisual
 from scipy import ndimage
 
 from casa_ddpm.dirty import Beam, DirtyImage
@@ -161,7 +161,9 @@ def join(channels: Mapping[int, QTable]) -> QTable:
     return joined
 
 
-def write(catalogue: QTable, imagename: str | Path, overwrite: bool = False) -> list[str]:
+def write(
+    catalogue: QTable, imagename: str | Path, overwrite: bool = False, minprob: float = 0.0
+) -> list[str]:
     """Write the catalogue as tables and as regions.
 
     Parameters
@@ -175,6 +177,8 @@ def write(catalogue: QTable, imagename: str | Path, overwrite: bool = False) -> 
         point source.
     overwrite : bool
         Replace files that exist.
+    minprob : float
+        Regions of sources of a lower `prob` are dashed.
 
     Returns
     -------
@@ -198,10 +202,12 @@ def write(catalogue: QTable, imagename: str | Path, overwrite: bool = False) -> 
     if "crtf" in paths:
         # The packages' default of six decimals of a degree is 4 mas.
         system = catalogue.meta["RADESYS"].lower()
-        _regions(catalogue, "label").write(
+        _regions(catalogue, "label", minprob).write(
             paths["crtf"], format="crtf", coordsys=system, fmt=".12f", radunit="deg", overwrite=True
         )
-        _regions(catalogue, "text").write(paths["reg"], format="ds9", precision=12, overwrite=True)
+        _regions(catalogue, "text", minprob).write(
+            paths["reg"], format="ds9", precision=12, overwrite=True
+        )
     return [str(path) for path in paths.values()]
 
 
@@ -339,8 +345,8 @@ def _fits(catalogue: QTable) -> QTable:
     return table
 
 
-def _regions(catalogue: QTable, key: str) -> Regions:
-    """An ellipse for every source, named under `key` of its metadata."""
+def _regions(catalogue: QTable, key: str, minprob: float) -> Regions:
+    """An ellipse for every source, named under `key` of its metadata; dashed where improbable."""
     system = catalogue.meta["RADESYS"].lower()
     major, minor, pa = (float(catalogue.meta[name]) for name in ("BMAJ", "BMIN", "BPA"))
     beam = Beam(3600 * major, 3600 * minor, pa)
@@ -357,6 +363,7 @@ def _regions(catalogue: QTable, key: str) -> Regions:
                 height=major * u.arcsec,
                 angle=pa * u.deg,
                 meta=RegionMeta({key: str(row["name"])}),
+                visual=RegionVisual({"linestyle": "--"} if row["prob"] < minprob else {}),
             )
         )
     return Regions(ellipses)

@@ -68,7 +68,7 @@ def write(
         casa.write_samples(name + ".samples", np.stack(samples, 1), template)
     tables = _catalogues(planes, found, parameters)
     table = tables[0] if len(planes) == 1 else catalogue.join(tables)
-    catalogue.write(table, name)
+    catalogue.write(table, name, minprob=parameters["minprob"])
     # Outside of the primary beam there is no corrected flux.
     chosen = table[(table["prob"] >= parameters["minprob"]) & np.isfinite(table["flux"])]
     casa.write_components(name + ".cl", chosen, casa.spectral_frame(template))

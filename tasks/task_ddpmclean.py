@@ -6,12 +6,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from astropy import units as u
 from tqdm import tqdm
 
+from casa_ddpm import noise
 from casa_ddpm.checkpoint import Settings
 from casa_ddpm.device import choose_device
 from casa_ddpm.dirty import DirtyImage
@@ -21,10 +23,12 @@ from casa_ddpm.suffixes import OURS
 
 from . import effect, products, summary
 
-#: Major cycles when nmajor=-1 sets no limit: more have never helped.
-_MOST_CYCLES = 10
+#: Passes with nmajor=-1: more have never helped.
+_MOST_PASSES = 10
 #: Times the thermal noise from which on the noise of an image is more than that.
 _LIMITED = 1.5
+#: Times the rms of an image that its thermal noise cannot be, however few its pixels.
+_TOO_MUCH = 1.3
 
 
 def ddpmclean(**parameters: Any) -> dict[str, Any]:
@@ -69,6 +73,7 @@ def _run(
             planes = imager.dirty()
         found: list[Reconstruction | None] = []
         if parameters["niter"] != 0:
+            planes = _with_noise(planes, parameters["thermalnoise"])
             with clock("reconstruct"), _bar(options, len(planes)) as progress:
                 mask = _mask(imager, parameters["usemask"])
                 cycle = _Counted(imager.residual)
@@ -139,7 +144,7 @@ def _options(p: dict[str, Any]) -> Options:
         network=p["network"],
         aggregate=p["aggregate"],
         conditioning=p["conditioning"],
-        nmajor=_MOST_CYCLES if p["nmajor"] == -1 else p["nmajor"],
+        nmajor=_MOST_PASSES if p["nmajor"] == -1 else p["nmajor"],
         threshold=_jansky(p["threshold"]),
         nsigma=p["nsigma"],
         sampling=sampling,
@@ -147,9 +152,31 @@ def _options(p: dict[str, Any]) -> Options:
     )
 
 
-def _jansky(threshold: float | str) -> float:
-    """A threshold in Jy, or Jy/beam, from a number or from text such as '0.1mJy'."""
-    flux = u.Quantity(threshold or 0)
+def _with_noise(
+    planes: list[DirtyImage | None], thermalnoise: float | str
+) -> list[DirtyImage | None]:
+    """Images of which the user knows the thermal noise, where that is so.
+
+    Raises
+    ------
+    ValueError
+        If one has clearly less noise than that.
+    """
+    if thermalnoise == "":
+        return planes
+    thermal = _jansky(thermalnoise)
+    least = min(noise.rms(plane.data, plane.valid) for plane in planes if plane)
+    if thermal > _TOO_MUCH * least:
+        raise ValueError(
+            f"thermalnoise must not be above the image's own rms of {least:.4g} Jy/beam, got "
+            f"{thermalnoise!r}"
+        )
+    return [plane and replace(plane, thermal=thermal) for plane in planes]
+
+
+def _jansky(given: float | str) -> float:
+    """Jy, or Jy/beam, from a number or from text such as '0.1mJy'."""
+    flux = u.Quantity(given or 0)
     if flux.unit == u.dimensionless_unscaled:
         return float(flux.value)
     return float(

@@ -255,6 +255,15 @@ def test_regions_are_ellipses_of_the_right_shape(sources, dirty, tmp_path, endin
     assert table["name"][1] in (extended.meta.get("label"), extended.meta.get("text"))
 
 
+@pytest.mark.parametrize(("ending", "dashed"), [("crtf", "linestyle=--"), ("reg", "dash=1")])
+def test_improbable_sources_have_dashed_regions(built, tmp_path, ending, dashed):
+    built["prob"] = [0.95, 0.5, 0.9, 0.89, 0.99]
+    catalogue.write(built, tmp_path / "field", minprob=0.9)
+    lines = (tmp_path / f"field.{ending}").read_text().splitlines()
+    shapes = [line for line in lines if line.startswith("ellipse")]
+    assert [dashed in line for line in shapes] == [False, True, False, True, False]
+
+
 @pytest.mark.casa
 @pytest.mark.parametrize("system", ["ICRS", "J2000"])
 def test_casa_reads_the_crtf(sources, dirty, tmp_path, system):
@@ -263,7 +272,7 @@ def test_casa_reads_the_crtf(sources, dirty, tmp_path, system):
     wcs = header("FK5" if system == "J2000" else system, 150.1, 20.0)
     sources["major"][1], sources["minor"][1] = 6 * u.arcsec, 2 * u.arcsec
     table = catalogue.build(sources[1:2], dataclasses.replace(dirty, wcs=wcs), NOISE)
-    catalogue.write(table, tmp_path / "field")
+    catalogue.write(table, tmp_path / "field", minprob=1.0)
     image, systems = casatools.image(), casatools.coordsys()
     try:
         axes = systems.newcoordsys(direction=True)

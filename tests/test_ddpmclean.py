@@ -211,10 +211,11 @@ def test_niter_0_makes_tcleans_dirty_products(small_ms, tmp_path):
 
 
 def test_dirty_image_mode(run, small_ms, tmp_path):
-    """FITS in, the same sources out as from the visibilities."""
+    """FITS in, the same sources out as from the visibilities, whose noise is told."""
     from casatasks import exportfits
 
-    _, _, name = run
+    _, result, name = run
+    thermal = result["ddpm"]["thermalnoise"]
     ddpmclean(imagename=str(tmp_path / "d"), niter=0, weighting="natural", **small_ms.parameters)
     for suffix in (".residual", ".psf", ".pb"):
         exportfits(str(tmp_path / f"d{suffix}"), str(tmp_path / f"d{suffix}.fits"))
@@ -224,11 +225,16 @@ def test_dirty_image_mode(run, small_ms, tmp_path):
         pbimage=str(tmp_path / "d.pb.fits"),
         imagename=str(tmp_path / "i"),
         pbcor=True,
+        thermalnoise=f"{1e3 * thermal}mJy",
         **FAST,
     )
     mine, theirs = QTable.read(str(tmp_path / "i.cat.ecsv")), QTable.read(name + ".cat.ecsv")
+    assert mine.meta["thermal"] == pytest.approx(thermal)
+    # A PSF no larger than the image leaves sidelobes, and so some doubt.
+    assert mine.meta["noise"] > 1.1 * thermal and (mine["prob"][:3] > 0.8).all()
     for column, tolerance in (("ra", 1e-5), ("dec", 1e-5), ("flux", 5e-4)):
-        assert np.allclose(mine[column][:3].value, theirs[column][:3].value, atol=tolerance)
+        first, second = (np.asarray(table[column][:3]) for table in (mine, theirs))
+        assert np.allclose(first, second, atol=tolerance), column
 
 
 def test_image_in_galactic_coordinates(small_ms, tmp_path):
@@ -384,6 +390,14 @@ def test_refused_images(dirty_fits, tmp_path, monkeypatch, wrong, text):
     with pytest.raises(ValueError, match=text):
         ddpmclean(dirtyimage="dirty.fits", imagename="a", **values, **FAST)
     assert sorted(os.listdir()) == before
+
+
+def test_more_thermal_noise_than_there_is(dirty_fits, tmp_path, monkeypatch):
+    monkeypatch.chdir(dirty_fits)
+    values = {"dirtyimage": "d.residual.fits", "psfimage": "d.psf.fits", "imagename": "a"}
+    with pytest.raises(ValueError, match="thermalnoise must not be above .* got '1Jy'"):
+        ddpmclean(**values, thermalnoise="1Jy", **FAST)
+    assert not glob.glob("a.*")
 
 
 def test_files_that_are_not_ours_are_kept(dirty_fits, tmp_path, monkeypatch):

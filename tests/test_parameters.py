@@ -16,7 +16,7 @@ OTHER_DEFAULT = {"niter": -1, "nmajor": 2, "deconvolver": "ddpm"}
 OTHER_ALLOWED = {"deconvolver"}
 OWN = (
     "dirtyimage psfimage pbimage network nsamples aggregate conditioning sampler nsteps seed device"
-    " precision batchsize minprob savesamples"
+    " precision batchsize minprob savesamples thermalnoise"
 ).split()
 
 
@@ -135,6 +135,8 @@ def test_validate_fills_in_defaults(folder):
         ("threshold", "0.1mJy", "0.1mJy"),
         ("threshold", 1e-4, 1e-4),
         ("threshold", "", ""),
+        ("thermalnoise", "20uJy", "20uJy"),
+        ("thermalnoise", 2e-5, 2e-5),
         ("robust", -2, -2.0),
         ("uvtaper", "5klambda", ["5klambda"]),
         ("scales", [0, 5], [0, 5]),

@@ -84,7 +84,7 @@ def test_errors_before_work(calls):
     ("args", "kwargs", "text"),
     [
         (("a.ms",), {"vis": "b.ms"}, "vis must be given once, got it by position and by name"),
-        (("",) * 200, {}, "ddpmclean takes at most 107 parameters, got 200"),
+        (("",) * 200, {}, "ddpmclean takes at most 108 parameters, got 200"),
         ((), {"nsample": 3}, "no parameter 'nsample'; did you mean 'nsamples'"),
     ],
 )

@@ -20,6 +20,7 @@ RULES: tuple[Callable[[Values], None], ...] = (
     numbers.whole_numbers,
     numbers.some_pass,
     numbers.minprob_is_probability,
+    quantities.thermalnoise_is_flux,
     choices.device_known,
     imsize.imsize_positive,
     imsize.images_are_wide,

@@ -49,7 +49,7 @@ def whole_numbers(values: Values) -> None:
 def some_pass(values: Values) -> None:
     """Have at least one pass of the network; niter=0 asks for none."""
     if values["nmajor"] == 0:
-        raise ValueError("nmajor must be at least 1, or -1 for no limit, got 0")
+        raise ValueError("nmajor must be at least 1, or -1 for 10, got 0")
 
 
 def minprob_is_probability(values: Values) -> None:

@@ -41,6 +41,19 @@ def threshold_is_flux(values: Values) -> None:
         )
 
 
+def thermalnoise_is_flux(values: Values) -> None:
+    """Have a flux density above 0, or none."""
+    thermal = values["thermalnoise"]
+    if thermal == "":
+        return
+    number, unit = _quantity(thermal)
+    if number is None or number <= 0 or not _FLUX.fullmatch(unit):
+        raise ValueError(
+            "thermalnoise must be a number in Jy/beam or a quantity such as '0.1mJy', above 0, or"
+            f" '', got {thermal!r}"
+        )
+
+
 def noise_is_flux(values: Values) -> None:
     """Have a noise above 0 for the weighting that takes it."""
     number, unit = _quantity(values["noise"])
