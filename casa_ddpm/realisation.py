@@ -106,8 +106,8 @@ class Realisation:
     def join(self, k: int, light: np.ndarray) -> None:
         """Give region k one light instead of two points."""
         twin = self.twin(k)
-        self.end(twin)
         self.census.discard(k)
+        self.end(twin)
         self.change(twin, np.zeros_like(light))
         self.change(k, light)
 

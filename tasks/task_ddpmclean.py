@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -27,7 +27,7 @@ from . import effect, products, summary
 _MOST_PASSES = 10
 #: Times the thermal noise from which on the noise of an image is more than that.
 _LIMITED = 1.5
-#: Times the rms of an image that its thermal noise cannot be, however few its pixels.
+#: Times the rms of an image that its thermal noise cannot be.
 _TOO_MUCH = 1.3
 
 
@@ -73,7 +73,7 @@ def _run(
             planes = imager.dirty()
         found: list[Reconstruction | None] = []
         if parameters["niter"] != 0:
-            planes = _with_noise(planes, parameters["thermalnoise"])
+            planes = _with_noise(planes, parameters["thermalnoise"], casa.log)
             with clock("reconstruct"), _bar(options, len(planes)) as progress:
                 mask = _mask(imager, parameters["usemask"])
                 cycle = _Counted(imager.residual)
@@ -98,7 +98,7 @@ def _run(
         imager.save_model()
     if table is None:
         return nothing_done | {"ddpm": {"imagename": name, "seconds": clock.seconds}}
-    _tell_noise(casa.log, planes[0], found[0])
+    _tell_noise(casa.log, planes, found)
     casa.log(f"{len(table)} sources with probability of at least {parameters['minprob']}")
     return (
         nothing_done
@@ -108,13 +108,25 @@ def _run(
 
 
 def _tell_noise(
-    log: Callable[..., None], plane: DirtyImage | None, found: Reconstruction | None
+    log: Callable[..., None],
+    planes: Sequence[DirtyImage | None],
+    found: Sequence[Reconstruction | None],
 ) -> None:
-    """Say what limits an image, where the visibilities tell."""
-    if plane is None or found is None or plane.thermal is None:
+    """Say what limits an image, or the worst channel of a cube, where the visibilities tell."""
+    ratios = [
+        one.noise / plane.thermal if plane and one and plane.thermal else 0.0
+        for plane, one in zip(planes, found, strict=True)
+    ]
+    worst = int(np.argmax(ratios))
+    plane, one = planes[worst], found[worst]
+    if plane is None or one is None or plane.thermal is None:
         return
-    text = f"noise {found.noise:.4g} Jy/beam, thermal noise of the visibilities {plane.thermal:.4g}"
-    if found.noise > _LIMITED * plane.thermal:
+    where = f"channel {worst}: " if len(planes) > 1 else ""
+    text = (
+        f"{where}noise {one.noise:.4g} Jy/beam, thermal noise of the visibilities "
+        f"{plane.thermal:.4g}"
+    )
+    if ratios[worst] > _LIMITED:
         log(
             f"{text}: calibration, confusion or sky that no model explains limits the image", "WARN"
         )
@@ -153,23 +165,28 @@ def _options(p: dict[str, Any]) -> Options:
 
 
 def _with_noise(
-    planes: list[DirtyImage | None], thermalnoise: float | str
+    planes: list[DirtyImage | None], thermalnoise: float | str, log: Callable[..., None]
 ) -> list[DirtyImage | None]:
     """Images of which the user knows the thermal noise, where that is so.
 
     Raises
     ------
     ValueError
-        If one has clearly less noise than that.
+        If the image, or most channels of a cube, clearly have less noise than that.
     """
     if thermalnoise == "":
         return planes
     thermal = _jansky(thermalnoise)
-    least = min(noise.rms(plane.data, plane.valid) for plane in planes if plane)
-    if thermal > _TOO_MUCH * least:
+    own = float(np.median([noise.rms(plane.data, plane.valid) for plane in planes if plane]))
+    if thermal > _TOO_MUCH * own:
         raise ValueError(
-            f"thermalnoise must not be above the image's own rms of {least:.4g} Jy/beam, got "
-            f"{thermalnoise!r}"
+            f"thermalnoise must not be more than {_TOO_MUCH:g} times the image's own rms of "
+            f"{own:.4g} Jy/beam, got {thermalnoise!r}"
+        )
+    if thermal > own:
+        log(
+            f"thermalnoise={thermalnoise!r} is above the image's own rms of {own:.4g} Jy/beam",
+            "WARN",
         )
     return [plane and replace(plane, thermal=thermal) for plane in planes]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from casa_ddpm.benchmark import metrics, published, recorded, rivals, selection,
 from casa_ddpm.benchmark.protocols import PROTOCOLS
 from casa_ddpm.benchmark.report import Report, write
 from casa_ddpm.benchmark.user import USER, Simulation
+from casa_ddpm.benchmark.versions import versions
 from casa_ddpm.options import Options
 from casa_ddpm.posterior import Sampling
 
@@ -105,8 +105,8 @@ def run(args: argparse.Namespace) -> int:
                 user, args.scale, kept,
             )
         )  # fmt: skip
-        write = partial(_report, kept, found, plan, account, missing)
-        figures = unfinished.finish(kept, out, write)
+        page = partial(_report, kept, found, plan, account, missing)
+        figures = unfinished.finish(kept, out, page)
     print(f"{len(plan)} fields; the report is {out / 'report.md'}")
     if args.record:
         recorded.write(args.record, args.network, figures)
@@ -143,8 +143,8 @@ def _select(args, plan, options: Options, settings: checkpoint.Settings, out: Pa
     begun |= unfinished.circumstances(args.device, args.workers)
     with unfinished.folder(out, begun) as kept:
         found = selection.measure(tuple(plan), options, args.seed, args.npix, args.workers, kept)
-        write = partial(selection_page.write, selection=found, account=account)
-        unfinished.finish(kept, out, write)
+        page = partial(selection_page.write, selection=found, account=account)
+        unfinished.finish(kept, out, page)
     print(f"{len(plan)} fields; the page is {out / selection_page.PAGE}")
     return 0
 
@@ -233,7 +233,6 @@ def _account(args: argparse.Namespace, plan, settings: checkpoint.Settings) -> d
     texts = {name: PROTOCOLS[name].text for name in names if name in PROTOCOLS}
     if args.vis:
         texts[USER] = f"{args.vis}, truth {args.truth}, cell {args.cell}"
-    packages = ("casa-ddpm", "torch", "casatasks", "bdsf", "AegeanTools", "photutils")
     return {
         "network": checkpoint.digest(args.network),
         "step": settings.history.get("step"),
@@ -244,13 +243,5 @@ def _account(args: argparse.Namespace, plan, settings: checkpoint.Settings) -> d
         "scale": args.scale or "the route's",
         "seed": args.seed,
         "protocols": texts,
-        "versions": {p: importlib.metadata.version(p) for p in packages if _is_installed(p)},
+        "versions": versions(),
     }
-
-
-def _is_installed(package: str) -> bool:
-    try:
-        importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True

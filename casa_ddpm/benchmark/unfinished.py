@@ -17,6 +17,7 @@ import torch
 from astropy.table import Table
 
 import casa_ddpm
+from casa_ddpm import tasks
 
 #: What is added to the report's name, the file that says what is measured, and the new report.
 SUFFIX, _ACCOUNT, _REPORT = ".unfinished", "account.json", "report"
@@ -76,8 +77,13 @@ def folder(out: Path, account: dict[str, Any]) -> Iterator[Path]:
 
 def _code() -> str:
     """What tells one state of the package's sources from another."""
+    # The task may lie elsewhere, where the package is installed to be edited.
+    folders = (Path(package.__file__ or "").parent for package in (casa_ddpm, tasks))
+    paths = {
+        path for folder in folders for kind in ("py", "xml") for path in folder.rglob(f"*.{kind}")
+    }
     digest = hashlib.sha256()
-    for path in sorted(Path(casa_ddpm.__file__).parent.rglob("*.py")):
+    for path in sorted(paths):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 

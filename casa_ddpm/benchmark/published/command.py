@@ -8,6 +8,7 @@ from functools import partial
 
 from casa_ddpm import checkpoint, folders, workers
 from casa_ddpm.benchmark import unfinished
+from casa_ddpm.benchmark.versions import versions
 from casa_ddpm.posterior import Sampling
 
 NAME = "published"
@@ -82,7 +83,8 @@ def run(args: argparse.Namespace) -> int:
         "seed": args.seed,
         "networks": {name: describe(path) for name, path in networks.items()},
     }
-    begun = {"protocol": NAME} | account | unfinished.circumstances(args.device, args.workers)
+    begun = {"protocol": NAME, "versions": versions()} | account
+    begun |= unfinished.circumstances(args.device, args.workers)
     with unfinished.folder(out, begun) as kept:
         work = workers.each(partial(measurement.once, plan, kept), items, args.workers)
         found = measurement.join(list(progress(work, "fields", total=len(items))))
