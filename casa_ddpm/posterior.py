@@ -43,7 +43,7 @@ class Sampling:
 
     nsamples: int = 20
     sampler: str = "dpm++"
-    nsteps: int = 12
+    nsteps: int = 4
     seed: int = 0
     device: str = "auto"
     precision: str = "auto"

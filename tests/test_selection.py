@@ -162,7 +162,7 @@ def test_command(tmp_path, capsys):
     assert benchmark.run(parse(f"{words} --nsamples 2 --nmajor 1 --device cpu")) == 0
     assert "1 fields; the page is" in capsys.readouterr().out
     page = (tmp_path / "new" / "selection.md").read_text()
-    assert "from 2 x 12, median" in page and "noise alone" in page
+    assert "from 2 x 4, median" in page and "noise alone" in page
 
 
 def test_goes_on_where_it_was_cut_off(tmp_path, monkeypatch):

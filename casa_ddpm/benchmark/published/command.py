@@ -13,6 +13,8 @@ from casa_ddpm.posterior import Sampling
 
 NAME = "published"
 CONDITIONINGS = ("dirty", "uv")
+#: Steps of the sampler: no sweep over the sources follows it here.
+STEPS = 12
 #: Fields unless said otherwise, and fields of the validation stream that thresholds are chosen on.
 FIELDS, TUNING = 100, 40
 
@@ -73,7 +75,9 @@ def run(args: argparse.Namespace) -> int:
     from casa_ddpm.benchmark.published import figures, measurement, page
     from casa_ddpm.pool import progress
 
-    sampling = Sampling(nsamples=args.nsamples, device=args.device, batchsize=args.nsamples)
+    sampling = Sampling(
+        nsamples=args.nsamples, nsteps=STEPS, device=args.device, batchsize=args.nsamples
+    )
     plan = measurement.Plan(networks, sampling, args.seed)
     number = args.fields or FIELDS
     items = list(_items(networks, number, args.tuning))
