@@ -24,7 +24,7 @@ from casa_ddpm.options import Options
 #: Fields that are measured unless said otherwise, and how many of each.
 PROTOCOLS, FIELDS = ("independent", "extended", "structure"), 4
 #: Values of each parameter; the base's own are added.
-NSAMPLES, NSTEPS = (1, 5, 10, 20, 40), (4, 8, 12, 20)
+NSAMPLES, NSTEPS = (1, 5, 10, 20, 40), (2, 4, 8, 12)
 
 
 @dataclass(frozen=True)
