@@ -10,7 +10,7 @@ from astropy.wcs import WCS
 from conftest import _offset, checksum
 
 from casa_ddpm import cli
-from casa_ddpm.benchmark import report
+from casa_ddpm.benchmark import report, tables
 from casa_ddpm.benchmark.field import Field
 from casa_ddpm.benchmark.metrics import OURS, PEAKS
 from casa_ddpm.benchmark.outcome import from_user
@@ -158,12 +158,13 @@ def test_small_observation(small_ms, tmp_path):
     (tmp_path / "scratch").mkdir()
     options = Options(nmajor=1, sampling=Sampling(nsamples=4, nsteps=6, device="cpu"))
     peaks = [rival for rival in RIVALS if rival.name == PEAKS]
-    truth, detections, images = from_user(simulation, tmp_path / "scratch", options, peaks)
+    found = from_user(simulation, tmp_path / "scratch", options, peaks)
+    truth, detections, images = (found[name] for name in tables.COLUMNS)
     assert checksum(small_ms.path) == before
-    assert set(truth["protocol"]) == {USER} and [r["method"] for r in images] == [OURS, PEAKS]
+    assert set(truth["protocol"]) == {USER} and list(images["method"]) == [OURS, PEAKS]
     np.testing.assert_allclose(truth["flux"] * small_ms.noise, [r[2] for r in rows], rtol=0.1)
-    for found in detections:
-        hits = found[found["match"] >= 0]
+    for method in (OURS, PEAKS):
+        hits = detections[(detections["method"] == method) & (detections["match"] >= 0)]
         assert sorted(hits["match"]) == [0, 1, 2]
         true = truth[hits["match"]]
         assert (np.abs(hits["flux"] - true["flux"]) < 4 + 0.03 * true["flux"]).all()
