@@ -47,18 +47,12 @@ class Sweep:
 
     Parameters
     ----------
-    regions : ndarray of int, shape (ny, nx)
-        0 where no source is, 1 ... K in the sources' regions.
-    data : Tensor, shape (ny, nx)
-        Dirty image [flux/beam].
-    likelihood : Likelihood
-        Of skies of that shape.
+    regions, data, likelihood, sites
+        See `Ground`.
     least : float
         Flux below which a realisation does not hold a source.
     gaussians : Gaussians
         Of the likelihood.
-    sites : ndarray of int, shape (ny, nx), optional
-        0, and 1 ... L where a source may be that no realisation holds; may lie on regions.
     area : float
         Pixels on which sources may lie at all. Whether there is a source in a compact
         region or site is drawn as well, but not where this is 0.

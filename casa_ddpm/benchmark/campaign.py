@@ -69,21 +69,21 @@ def measure(campaign: Campaign) -> tuple[Table, Table, Table]:
     return found["truth"], found["detections"], found["images"]
 
 
-def _each(campaign: Campaign) -> Iterator[unfinished.Tables]:
+def _each(campaign: Campaign) -> Iterator[tables.Tables]:
     """Truth, detections and images of field after field."""
     with tempfile.TemporaryDirectory(prefix="ddpmclean-benchmark-") as scratch:
         one = partial(_kept, campaign, scratch)
         yield from workers.each(one, campaign.fields, campaign.workers)
 
 
-def _kept(campaign: Campaign, scratch: str, where: tuple[str, int]) -> unfinished.Tables:
+def _kept(campaign: Campaign, scratch: str, where: tuple[str, int]) -> tables.Tables:
     """Truth, detections and images of one field, measured now or before."""
     protocol, index = where
     one = partial(_measure, campaign, scratch, protocol, index)
     return unfinished.once(campaign.kept, f"{protocol} {index}", one)
 
 
-def _measure(campaign: Campaign, scratch: str, protocol: str, index: int) -> unfinished.Tables:
+def _measure(campaign: Campaign, scratch: str, protocol: str, index: int) -> tables.Tables:
     """Truth, detections and images of one field."""
     sampling = replace(campaign.options.sampling, seed=index)
     options = replace(campaign.options, sampling=sampling)

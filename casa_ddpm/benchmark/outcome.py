@@ -23,9 +23,6 @@ from casa_ddpm.options import Options
 from casa_ddpm.reconstruction import reconstruct
 from casa_ddpm.simulator import SCALE
 
-#: Truth, detections of all methods and what their images are like, as `tables` has them.
-Outcome = dict[str, Table]
-
 
 def from_visibilities(
     field: Field,
@@ -33,7 +30,7 @@ def from_visibilities(
     options: Options,
     chosen: Sequence[rivals.Rival],
     kept: Path | None = None,
-) -> Outcome:
+) -> tables.Tables:
     """Truth, detections and images of a MeasurementSet: the task's and its rivals'.
 
     Parameters
@@ -58,7 +55,7 @@ def from_user(
     options: Options,
     chosen: Sequence[rivals.Rival],
     kept: Path | None = None,
-) -> Outcome:
+) -> tables.Tables:
     """The same of a user's own simulation, whose noise is the one that the task measures.
 
     Raises
@@ -107,7 +104,7 @@ def _compared(
     seconds: float,
     chosen: Sequence[rivals.Rival],
     kept: Path | None = None,
-) -> Outcome:
+) -> tables.Tables:
     """Truth, detections and images, once the task has run."""
     from casa_ddpm import casa
 
@@ -139,7 +136,7 @@ def _compared(
     if kept is not None:
         samples = casa.read_planes(str(scratch / f"{OURS}.samples"))
         panels(field, sky, samples, left, others).save(kept)
-    return _outcome(field, detections, images)
+    return gathered(field, detections, images)
 
 
 def _limit(field: Field) -> list[Table]:
@@ -188,7 +185,7 @@ def from_image(
     options: Options,
     kept: Path | None = None,
     scale: float = SCALE,
-) -> Outcome:
+) -> tables.Tables:
     """The same without CASA: our core, and the peaks of the dirty image."""
     field = simulated(protocol, index, seed, npix, scale)
     start = time.perf_counter()
@@ -205,11 +202,11 @@ def from_image(
     ]
     if kept is not None:
         panels(field, found.model, found.samples, found.residual).save(kept)
-    return _outcome(field, detections, images)
+    return gathered(field, detections, images)
 
 
-def _outcome(field: Field, detections: list[Table], images: list[dict]) -> Outcome:
-    """A field's tables."""
+def gathered(field: Field, detections: list[Table], images: list[dict]) -> tables.Tables:
+    """A field's truth, the detections of all methods and what their images are like."""
     found = vstack([tables.empty(tables.DETECTIONS), *detections])
     return {"truth": field.truth(), "detections": found, "images": Table(images)}
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from astropy.table import Table, vstack
+from astropy.table import Table
 from tqdm import tqdm
 
 from casa_ddpm import workers
@@ -53,7 +53,6 @@ class Setting:
 
 
 Curves = dict[str, list[Setting]]
-Tables = tuple[Table, Table, Table]
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ class Selection:
 
     base: Setting
     curves: Curves
-    tables: Tables
+    tables: tuple[Table, Table, Table]
     seed: int
 
 
@@ -130,7 +129,7 @@ def measure(
 def _kept(
     kept: Path | None, settings: list[Setting], base: Options, seed: int, npix: int,
     where: tuple[str, int],
-) -> unfinished.Tables:  # fmt: skip
+) -> tables.Tables:  # fmt: skip
     """Truth, detections and images of one field under all settings, measured now or before."""
     protocol, index = where
     one = partial(_measure, settings, base, seed, npix, protocol, index)
@@ -139,16 +138,16 @@ def _kept(
 
 def _measure(
     settings: list[Setting], base: Options, seed: int, npix: int, protocol: str, index: int
-) -> unfinished.Tables:
+) -> tables.Tables:
     """Truth, detections and images of one field under all settings."""
     # The command's arguments are there without what reconstructs, which takes long to import.
     from casa_ddpm.benchmark.field import simulated
     from casa_ddpm.benchmark.models import fidelity
-    from casa_ddpm.benchmark.outcome import ours
+    from casa_ddpm.benchmark.outcome import gathered, ours
     from casa_ddpm.reconstruction import reconstruct
 
     field = simulated(protocol, index, seed, npix)
-    detections, images = [tables.empty(tables.DETECTIONS)], []
+    detections, images = [], []
     for setting in settings:
         start = time.perf_counter()
         found = reconstruct(field.dirty, setting.options(base, index), field.major_cycle)
@@ -157,7 +156,7 @@ def _measure(
         ser = fidelity(field, found.model)
         row = field.image_row(setting.name, found.residual, seconds, ser)
         images.append(row | {"evaluations": evaluations(setting, len(found.cycles))})
-    return {"truth": field.truth(), "detections": vstack(detections), "images": Table(images)}
+    return gathered(field, detections, images)
 
 
 def evaluations(setting: Setting, passes: int) -> float:

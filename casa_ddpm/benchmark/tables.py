@@ -6,7 +6,7 @@ Positions are in pixels of the field's image, 0-based; fluxes in units of the fi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -70,9 +70,11 @@ def empty(columns: dict[str, Meaning]) -> Table:
 
 
 COLUMNS = {"truth": TRUTH, "detections": DETECTIONS, "images": IMAGES}
+#: Tables by their names; the benchmark's own are those of COLUMNS.
+Tables = dict[str, Table]
 
 
-def joined(parts: Iterable[Mapping[str, Table]]) -> dict[str, Table]:
+def joined(parts: Iterable[Tables]) -> Tables:
     """Truth, detections and images of all parts; columns beside those of COLUMNS are kept."""
     parts = list(parts)
     result = {}

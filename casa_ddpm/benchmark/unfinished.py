@@ -17,12 +17,11 @@ import torch
 from astropy.table import Table
 
 import casa_ddpm
-from casa_ddpm import tasks
+from casa_ddpm.benchmark.tables import Tables
 
 #: What is added to the report's name, the file that says what is measured, and the new report.
 SUFFIX, _ACCOUNT, _REPORT = ".unfinished", "account.json", "report"
 
-Tables = dict[str, Table]
 Result = TypeVar("Result")
 
 
@@ -77,7 +76,10 @@ def folder(out: Path, account: dict[str, Any]) -> Iterator[Path]:
 
 def _code() -> str:
     """What tells one state of the package's sources from another."""
-    # The task may lie elsewhere, where the package is installed to be edited.
+    # The commands' arguments are there without the task.
+    from casa_ddpm import tasks
+
+    # It may lie elsewhere, where the package is installed to be edited.
     folders = (Path(package.__file__ or "").parent for package in (casa_ddpm, tasks))
     paths = {
         path for folder in folders for kind in ("py", "xml") for path in folder.rglob(f"*.{kind}")

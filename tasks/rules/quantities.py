@@ -33,8 +33,8 @@ def threshold_is_flux(values: Values) -> None:
     threshold = values["threshold"]
     if threshold == "":
         return
-    number, unit = _quantity(threshold)
-    if number is None or number < 0 or not _FLUX.fullmatch(unit):
+    flux = _flux(threshold)
+    if flux is None or flux < 0:
         raise ValueError(
             "threshold must be a number in Jy/beam or a quantity such as '0.1mJy', not negative,"
             f" got {threshold!r}"
@@ -46,8 +46,8 @@ def thermalnoise_is_flux(values: Values) -> None:
     thermal = values["thermalnoise"]
     if thermal == "":
         return
-    number, unit = _quantity(thermal)
-    if number is None or number <= 0 or not _FLUX.fullmatch(unit):
+    flux = _flux(thermal)
+    if flux is None or flux <= 0:
         raise ValueError(
             "thermalnoise must be a number in Jy/beam or a quantity such as '0.1mJy', above 0, or"
             f" '', got {thermal!r}"
@@ -69,6 +69,12 @@ def _quantity(value: Any) -> tuple[float | None, str]:
     """Number and unit of '0.1arcsec' or 0.1; no number where it cannot be read."""
     match = _QUANTITY.fullmatch(str(value)) if not isinstance(value, bool) else None
     return (float(match[1]), match[2]) if match else (None, "")
+
+
+def _flux(value: Any) -> float | None:
+    """Number of a flux density in whatever unit of one, None where it is none."""
+    number, unit = _quantity(value)
+    return number if _FLUX.fullmatch(unit) else None
 
 
 def _positive_angle(value: Any) -> bool:
