@@ -13,11 +13,11 @@ import numpy as np
 from scipy import ndimage
 from tqdm import tqdm
 
-from casa_ddpm import calibration, checkpoint, fields, matching, simulator, workers
+from casa_ddpm import calibration, checkpoint, circumstances, fields, matching, simulator, workers
 from casa_ddpm.diffusion import Denoiser
 from casa_ddpm.dirty import FWHM, DirtyImage
+from casa_ddpm.disturbance import Signs
 from casa_ddpm.matching import PART, RADIUS
-from casa_ddpm.odds import disturbance
 from casa_ddpm.posterior import Sampling
 from casa_ddpm.reconstruction import Options, Reconstruction, load_network, reconstruct
 from casa_ddpm.sky import Components, render
@@ -82,12 +82,9 @@ def score(found: Reconstruction, dirty: DirtyImage, components: Components, kern
 
 
 def compare(
-    sources, dirty: DirtyImage, components: Components, noise: float
+    sources, dirty: DirtyImage, components: Components, signs: Signs
 ) -> dict[str, np.ndarray]:
-    """Candidates of a field and how far they are from the truth; see `calibration.fit`.
-
-    `noise` is that of what the model leaves [Jy/beam].
-    """
+    """Candidates of a field and how far they are from the truth; see `calibration.fit`."""
     scale, centre = BEAM / dirty.cell, np.array([n // 2 for n in dirty.data.shape])
     place = components.position * scale + centre
     width = FWHM * np.sqrt(np.trace(components.covariance, axis1=1, axis2=2) / 2)
@@ -108,15 +105,19 @@ def compare(
     position[rows, 1] = (place[chosen[index], 1] - x[rows]) * dirty.cell
     position[:, 0] /= sources["dec_err"].value
     position[:, 1] /= sources["ra_err"].value
+    crowding = circumstances.crowding(sources, BEAM, dirty.cell)
     return {
         "prob": np.asarray(sources["prob"], float),
-        "shadow": calibration.shadows(sources, scale),
         "snr": np.asarray(sources["snr"], float),
-        "disturbance": np.full(len(x), disturbance(dirty, noise)),
+        "structure": np.full(len(x), circumstances.structure(sources)),
+        "sidelobe": np.full(len(x), signs.sidelobe),
+        "peak": np.full(len(x), signs.peak),
+        "disturbance": np.full(len(x), signs.known),
         "true": true,
         "flux": flux,
         "position": position,
-        "kind": calibration.kinds(sources, BEAM, dirty.cell),
+        "kind": circumstances.kinds(sources, BEAM, crowding),
+        "crowding": crowding,
     }
 
 
@@ -213,4 +214,4 @@ def _field(args: dict, kernel: float, index: int) -> tuple[float, dict[str, np.n
     sampling = Sampling(nsamples=args["nsamples"], seed=index, device=args["device"])
     found = reconstruct(dirty, Options(network=args["network"], sampling=sampling), cycle)
     value = score(found, dirty, components, kernel)
-    return value, compare(found.sources, dirty, components, found.noise)
+    return value, compare(found.sources, dirty, components, found.signs)

@@ -9,110 +9,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
-from scipy.spatial import KDTree
 
-from casa_ddpm import odds
+from casa_ddpm import circumstances, disturbance, factors, odds
+from casa_ddpm.circumstances import KINDS
+from casa_ddpm.disturbance import Signs, Suspicion
+from casa_ddpm.factors import Errors
 from casa_ddpm.odds import Odds
-from casa_ddpm.pairs import greatest
 
 #: Edges of the S/N bins in which errors are compared with what they claim to be.
 EDGES = (0, 6, 15, 50, np.inf)
-#: Fewest sources of a bin; smaller ones join the next.
+#: Fewest sources of a bin; smaller ones join the next. Of fewer no factors are fitted.
 FEWEST = 25
-#: Kinds of sources whose errors are calibrated by themselves. Those that are wider than MARGINAL
-#: [beam] in most realisations may be points for all that. A point is close where others are
-#: within CLOSE [beam], whose light may be its own; what is resolved may be several there.
-KINDS = ("point", "close", "marginal", "resolved", "confused")
-MARGINAL, CLOSE = 0.2, 4.0
-#: Least flux of such others, and realisations that hold them, as a share of the source's own.
-_OTHERS, _HELD = 0.1, 0.5
 #: Columns of candidates, see `fit`.
 Candidates = Mapping[str, np.ndarray]
-#: Disturbance from which on a field's errors are fitted as those of a disturbed one.
-_MUCH = 0.5
-#: Share that a 68 % interval has to hold.
-ONE_SIGMA = 0.6827
-
-
-@dataclass(frozen=True)
-class Errors:
-    """Factors of errors.
-
-    Parameters
-    ----------
-    snr : tuple of float
-        S/N at which the factors are known; between them they are interpolated in its
-        logarithm.
-    flux, position : tuple of float
-        Factors of the errors there.
-
-    Raises
-    ------
-    ValueError
-        If lengths differ, or a factor is not positive.
-    """
-
-    snr: tuple[float, ...]
-    flux: tuple[float, ...]
-    position: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        for name in ("snr", "flux", "position"):
-            object.__setattr__(self, name, tuple(float(v) for v in getattr(self, name)))
-        if not len(self.snr) == len(self.flux) == len(self.position) > 0:
-            raise ValueError(
-                "snr, flux and position must be of one length, got "
-                f"{len(self.snr)}, {len(self.flux)} and {len(self.position)}"
-            )
-        for name in ("snr", "flux", "position"):
-            if not min(getattr(self, name)) > 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        if list(self.snr) != sorted(self.snr):
-            raise ValueError(f"snr must rise, got {self.snr}")
-
-    def flux_factor(self, snr: np.ndarray) -> np.ndarray:
-        """What errors of fluxes are to be multiplied with, at each S/N."""
-        return self._at(snr, self.flux)
-
-    def position_factor(self, snr: np.ndarray) -> np.ndarray:
-        """What errors of positions are to be multiplied with, at each S/N."""
-        return self._at(snr, self.position)
-
-    def _at(self, snr: np.ndarray, factors: tuple[float, ...]) -> np.ndarray:
-        return np.interp(np.log(np.maximum(snr, 1e-3)), np.log(self.snr), factors)
-
-
-@dataclass(frozen=True)
-class Kind:
-    """Factors of a kind of sources.
-
-    Parameters
-    ----------
-    quiet, disturbed, blind : Errors
-        Where only noise is left, where much more is, and where that is not known; as of `Odds`.
-    """
-
-    quiet: Errors
-    disturbed: Errors
-    blind: Errors
-
-    def flux_factor(self, snr: np.ndarray, disturbance: np.ndarray | float) -> np.ndarray:
-        """What errors of fluxes are to be multiplied with, at each S/N."""
-        factors = np.log([errors.flux_factor(snr) for errors in self._states])
-        return np.exp(odds.between(disturbance, *factors))
-
-    def position_factor(self, snr: np.ndarray, disturbance: np.ndarray | float) -> np.ndarray:
-        """What errors of positions are to be multiplied with, at each S/N."""
-        factors = np.log([errors.position_factor(snr) for errors in self._states])
-        return np.exp(odds.between(disturbance, *factors))
-
-    @property
-    def _states(self) -> tuple[Errors, Errors, Errors]:
-        return self.quiet, self.disturbed, self.blind
 
 
 @dataclass(frozen=True)
@@ -121,18 +34,21 @@ class Calibration:
 
     Parameters
     ----------
-    odds : Odds
-        Of all candidates.
-    point, close, marginal, resolved, confused : Kind
+    suspicion : Suspicion
+        How disturbed an image is whose thermal noise is not known.
+    odds, blind : Odds
+        Of all candidates, where it is known how disturbed the image is and where it is suspected.
+    point, marginal, resolved, confused : Errors
         Of each of KINDS.
     """
 
+    suspicion: Suspicion
     odds: Odds
-    point: Kind
-    close: Kind
-    marginal: Kind
-    resolved: Kind
-    confused: Kind
+    blind: Odds
+    point: Errors
+    marginal: Errors
+    resolved: Errors
+    confused: Errors
 
     @classmethod
     def of(cls, stored: Mapping[str, Any]) -> Calibration | None:
@@ -145,18 +61,24 @@ class Calibration:
         """
         if not stored:
             return None
-        needed = {kind: {"quiet", "disturbed", "blind"} for kind in ("odds", *KINDS)}
-        if missing := [name for name in needed if set(stored.get(name, ())) != needed[name]]:
+        if missing := [part.name for part in fields(cls) if part.name not in stored]:
             lacks = ", ".join(missing)
             raise ValueError(f"network must be calibrated anew: its calibration lacks {lacks}")
-        kinds = ({name: Errors(**stored[kind][name]) for name in needed[kind]} for kind in KINDS)
-        return cls(Odds(**stored["odds"]), *(Kind(**kind) for kind in kinds))
+        try:
+            return cls(
+                Suspicion(**stored["suspicion"]),
+                Odds(**stored["odds"]),
+                Odds(**stored["blind"]),
+                *(Errors.of(stored[kind]) for kind in KINDS),
+            )
+        except TypeError as error:
+            raise ValueError(f"network must be calibrated anew: {error}") from error
 
     def stored(self) -> dict[str, dict]:
         """As a checkpoint stores it: plain values."""
         return json.loads(json.dumps(asdict(self)))
 
-    def apply(self, sources, beam: float, cell: float, disturbance: float):
+    def apply(self, sources, beam: float, cell: float, signs: Signs):
         """A table of sources with recalibrated probability and errors.
 
         Parameters
@@ -167,8 +89,8 @@ class Calibration:
             FWHM of the clean beam [arcsec].
         cell : float
             Side of the table's pixels [arcsec].
-        disturbance : float
-            See `odds.disturbance`.
+        signs : Signs
+            Of the image.
 
         Returns
         -------
@@ -176,14 +98,12 @@ class Calibration:
         """
         table = sources.copy()
         prob, snr = (np.asarray(table[name], float) for name in ("prob", "snr"))
-        kind = kinds(table, beam, cell)
-
-        def each(value) -> np.ndarray:
-            return np.choose(kind, [value(getattr(self, name)) for name in KINDS])
-
-        table["prob"] = self.odds.probability(prob, shadows(table, beam / cell), snr, disturbance)
-        flux = each(lambda errors: errors.flux_factor(snr, disturbance))
-        position = each(lambda errors: errors.position_factor(snr, disturbance))
+        structure, disturbed = circumstances.structure(table), self.suspicion.disturbance(signs)
+        crowding = circumstances.crowding(table, beam, cell)
+        odds = self.odds if signs.is_known else self.blind
+        table["prob"] = odds.probability(prob, snr, structure, disturbed)
+        known = factors.features(snr, crowding, structure, disturbed)
+        flux, position = self.factors(circumstances.kinds(table, beam, crowding), known)
         table["flux_lo"] = table["flux"] - flux * (table["flux"] - table["flux_lo"])
         table["flux_hi"] = table["flux"] + flux * (table["flux_hi"] - table["flux"])
         table["flux_err"] = flux * table["flux_err"]
@@ -191,71 +111,39 @@ class Calibration:
             table[name] = position * table[name]
         return table
 
+    def factors(self, kind: np.ndarray, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What errors of fluxes and of positions are to be multiplied with, both of shape (n,).
 
-def kinds(sources, beam: float, cell: float) -> np.ndarray:
-    """Which of KINDS each row of a table of sources is of, int, shape (n,).
-
-    Parameters
-    ----------
-    sources : QTable
-        With x, y, flux, count, major and resolved.
-    beam : float
-        FWHM of the clean beam [arcsec].
-    cell : float
-        Side of the table's pixels [arcsec].
-    """
-    resolved, wide = np.asarray(sources["resolved"]), sources["major"].value > MARGINAL * beam
-    flux, held = np.asarray(sources["flux"].value, float), np.asarray(sources["count"])
-    places = np.stack([sources["x"].value, sources["y"].value], axis=1)
-    pairs = KDTree(places).query_pairs(CLOSE * beam / cell, output_type="ndarray")
-    one, other = np.concatenate([pairs, pairs[:, ::-1]]).T
-    counts = (held[other] > _HELD * held[one]) & (flux[other] > _OTHERS * flux[one])
-    close = np.isin(np.arange(len(flux)), one[counts])
-    found = {"confused": resolved & close, "resolved": resolved, "marginal": wide, "close": close}
-    return np.select([*found.values()], [*map(KINDS.index, found)], KINDS.index("point"))
-
-
-def shadows(sources, beam: float) -> np.ndarray:
-    """How much brighter than each source another one is beside it.
-
-    What is left of a bright source, or a piece of it, passes for a faint one.
-
-    Parameters
-    ----------
-    sources : QTable
-        With x, y and flux.
-    beam : float
-        FWHM of the clean beam [pixel].
-
-    Returns
-    -------
-    ndarray, shape (n,)
-        Greatest ratio of another's flux to its own, over 1 + (distance / beam)^2.
-    """
-    x, y, flux = (np.asarray(sources[name].value, float) for name in ("x", "y", "flux"))
-
-    def shadow(rows: np.ndarray) -> np.ndarray:
-        away = ((x[rows] - x) ** 2 + (y[rows] - y) ** 2) / beam**2
-        return flux / np.maximum(flux[rows], 1e-12) / (1 + away)
-
-    return greatest(len(flux), shadow)
+        Parameters
+        ----------
+        kind : ndarray of int, shape (n,)
+            See `circumstances.kinds`.
+        features : ndarray, shape (n, 5)
+            See `factors.features`.
+        """
+        errors = [getattr(self, name) for name in KINDS]
+        flux, position = (
+            np.choose(kind, [getattr(each, name).at(features) for each in errors])
+            for name in ("flux", "position")
+        )
+        return flux, position
 
 
 def fit(candidates: Candidates) -> Calibration:
     """Fit a calibration to candidates of which the truth is known.
 
-    A kind of which there are too few, whatever the disturbance, has the errors of all; one of which
-    there are too few with that disturbance has those of the kind.
+    A kind of which there are too few has the errors of all.
 
     Parameters
     ----------
     candidates : mapping of arrays, shape (n,)
-        prob, shadow, snr, disturbance : as for `Odds.probability`.
+        prob, snr, structure : as for `Odds.probability`.
+        crowding, kind : see `circumstances`.
+        sidelobe, peak, disturbance : see `Signs`; of each candidate's image, and known.
         true : whether it is a source.
         flux : distance of the true flux from the measured one, over the error on that
         side; NaN where the source has no true flux to compare with.
         position : both coordinates' distances over their errors, shape (n, 2); NaN likewise.
-        kind : see `kinds`.
 
     Returns
     -------
@@ -272,9 +160,28 @@ def fit(candidates: Candidates) -> Calibration:
             f"calibration must have at least {FEWEST} sources, and candidates that are none,"
             f" got {known} and {false}"
         )
-    names = ("prob", "shadow", "snr", "disturbance", "true")
-    parts = (_kind(_enough(part, candidates)) for part in _kinds(candidates).values())
-    return Calibration(odds.fit(*(candidates[name] for name in names)), *parts)
+    suspicion = _suspicion(candidates)
+    suspected = suspicion.expected(candidates["sidelobe"], candidates["peak"])
+    return Calibration(
+        suspicion,
+        _odds(candidates, candidates["disturbance"]),
+        _odds(candidates, suspected),
+        *(_errors(_enough(part, candidates)) for part in _kinds(candidates).values()),
+    )
+
+
+def _suspicion(candidates: Candidates) -> Suspicion:
+    """That of candidates' images."""
+    signs = np.stack([candidates[name] for name in ("sidelobe", "peak", "disturbance")], -1)
+    # However many candidates an image has, it tells of itself once.
+    sidelobe, peak, known = np.unique(signs, axis=0).T
+    return disturbance.fit(sidelobe, peak, known)
+
+
+def _odds(candidates: Candidates, disturbed: np.ndarray) -> Odds:
+    """Those of candidates on images that are so disturbed."""
+    prob, snr, structure = (candidates[name] for name in ("prob", "snr", "structure"))
+    return odds.fit(prob, snr, structure, disturbed, candidates["true"])
 
 
 def _known(candidates: Candidates) -> np.ndarray:
@@ -283,7 +190,7 @@ def _known(candidates: Candidates) -> np.ndarray:
 
 
 def _kinds(candidates: Candidates) -> dict[str, Candidates]:
-    """The candidates of each of KINDS."""
+    """The candidates of each kind."""
     return {
         kind: {name: values[candidates["kind"] == k] for name, values in candidates.items()}
         for k, kind in enumerate(KINDS)
@@ -295,24 +202,14 @@ def _enough(part: Candidates, whole: Candidates) -> Candidates:
     return part if _known(part).sum() >= FEWEST else whole
 
 
-def _kind(candidates: Candidates) -> Kind:
-    """Factors of a kind of sources, with much of a disturbance and with little."""
-    much = candidates["disturbance"] > _MUCH
-    quiet, disturbed = (
-        {name: values[chosen] for name, values in candidates.items()} for chosen in (~much, much)
-    )
-    parts = (_enough(quiet, candidates), _enough(disturbed, candidates), candidates)
-    return Kind(*(_errors(part) for part in parts))
-
-
 def _errors(candidates: Candidates) -> Errors:
+    """Factors of what candidates claim."""
     known = _known(candidates)
-    snr, flux, position = [], [], []
-    for part in _bins(candidates["snr"][known]):
-        snr.append(float(np.median(candidates["snr"][known][part])))
-        flux.append(_spread(candidates["flux"][known][part]))
-        position.append(_spread(candidates["position"][known][part]))
-    return Errors(tuple(snr), tuple(flux), tuple(position))
+    names = ("snr", "crowding", "structure", "disturbance")
+    here = factors.features(*(candidates[name][known] for name in names))
+    flux, position = candidates["flux"][known], candidates["position"][known]
+    twice = np.repeat(here, 2, axis=0)
+    return Errors(factors.fit(here, flux), factors.fit(twice, position.ravel()))
 
 
 def check(candidates: Candidates) -> dict[str, list[dict[str, float]]]:
@@ -376,8 +273,3 @@ def _bins(snr: np.ndarray) -> list[np.ndarray]:
         return [waiting]
     groups[-1] = np.concatenate([groups[-1], waiting])
     return groups
-
-
-def _spread(errors: np.ndarray) -> float:
-    """Within how many of the claimed errors 68 % of them lie."""
-    return float(np.quantile(np.abs(errors), ONE_SIGMA))

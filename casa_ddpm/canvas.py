@@ -15,10 +15,10 @@ from casa_ddpm.calibration import Calibration
 from casa_ddpm.candidates import find_candidates
 from casa_ddpm.checkpoint import Settings
 from casa_ddpm.dirty import Beam, DirtyImage
+from casa_ddpm.disturbance import Signs
 from casa_ddpm.frame import Frame, resample
 from casa_ddpm.gaussians import Gaussians
 from casa_ddpm.likelihood import Likelihood
-from casa_ddpm.odds import disturbance
 from casa_ddpm.posterior import noise_field
 from casa_ddpm.presence import find_sites
 from casa_ddpm.psf import smooth
@@ -199,6 +199,12 @@ class Canvas:
         left, least = self._left(skies, shown), self.dirty.thermal or 0
         return noise.by_rings(left, self._psf.numpy(), self.good, least)
 
+    def signs(self, skies: torch.Tensor, shown: torch.Tensor, sigma: float) -> Signs:
+        """What tells whether realisations leave more of the data than noise `sigma` [Jy/beam]."""
+        beam, _ = self._widths()
+        beams = self.good.sum() / Beam(beam, beam, 0).area(1)
+        return Signs.of(self.dirty, self._left(skies, shown)[self.good], beams, sigma)
+
     def sources(
         self, skies: torch.Tensor, shown: torch.Tensor, sigma: float, left: float, minflux: float
     ) -> QTable:
@@ -221,8 +227,8 @@ class Canvas:
 
         table = find_sources(skies.numpy(), cell, beam, kernel, sigma, minflux, chances)
         if self.calibration:
-            told = disturbance(self.dirty, sigma)
-            table = self.calibration.apply(table, beam.fwhm, cell, told)
+            signs = self.signs(skies, shown, sigma)
+            table = self.calibration.apply(table, beam.fwhm, cell, signs)
         x, y = frame.pixel(table["x"].value, table["y"].value)
         table["x"], table["y"] = x * table["x"].unit, y * table["y"].unit
         return table

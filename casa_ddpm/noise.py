@@ -55,6 +55,11 @@ def rms(image: np.ndarray, valid: np.ndarray | None = None, clip: float = 3.5) -
     return float(sigma)
 
 
+def highest(number: float) -> float:
+    """About the highest of so many independent values of Gaussian noise [rms]."""
+    return float(np.sqrt(2 * np.log(max(2.0, number))))
+
+
 def by_rings(
     residual: np.ndarray, psf: np.ndarray, valid: np.ndarray | None = None, least: float = 0.0
 ) -> float:

@@ -21,6 +21,7 @@ from astropy.table import QTable
 
 from casa_ddpm import aggregation, aside, noise
 from casa_ddpm.diffusion import Denoiser
+from casa_ddpm.disturbance import Signs
 from casa_ddpm.options import Options
 from casa_ddpm.posterior import Posterior
 from casa_ddpm.psf import ellipse
@@ -62,6 +63,8 @@ class Reconstruction:
         See `sources.find_sources`; x, y in image pixels.
     noise : float
         Of what the model, or the mean of the realisations, leaves of the data [Jy/beam].
+    signs : Signs
+        What tells whether that is more than noise.
     cycles : list of dict
         Each pass's noise, residual peak within the clean mask and without it, rms
         and noise of what is left [Jy/beam], model flux [Jy], pixels of the mask and
@@ -79,6 +82,7 @@ class Reconstruction:
     samples: np.ndarray = field(repr=False)
     sources: QTable = field(repr=False)
     noise: float
+    signs: Signs
     cycles: list[dict]
     stop: str
 
@@ -288,7 +292,7 @@ def _leftover(scene: Scene, model: np.ndarray, residual: np.ndarray):
     for _ in range(_ROUNDS):
         if _is_noise(_state(model, residual, scene), scene):
             break
-        peeled = scene.peel(residual, depth=max(_LEAST, _highest(scene)))[0] * scene.allowed
+        peeled = scene.peel(residual, depth=max(_LEAST, scene.highest))[0] * scene.allowed
         if not peeled.any():
             break
         before = residual[scene.valid].std()
@@ -313,14 +317,9 @@ def _state(model: np.ndarray, residual: np.ndarray, scene: Scene) -> dict[str, f
     }
 
 
-def _highest(scene: Scene) -> float:
-    """About the highest peak of noise alone, one of n independent Gaussian ones [noise]."""
-    return np.sqrt(2 * np.log(max(2.0, scene.valid.sum() / scene.beam_area)))
-
-
 def _is_noise(state: dict, scene: Scene) -> bool:
     """Whether a residual looks like noise alone."""
-    alone = _highest(scene) + 1  # for its scatter
+    alone = scene.highest + 1  # for its scatter
     return state["peak"] < alone * state["left"] and state["rms"] < 1.1 * state["left"]
 
 
@@ -367,6 +366,7 @@ def _result(best: _Pass, scene: Scene, options: Options, cycles, stop: str) -> R
         samples=samples if options.samples else samples[:0],
         sources=scene.sources(best.skies, shown, sigma, left, options.minflux),
         noise=sigma,
+        signs=scene.canvas.signs(best.skies, shown, sigma),
         cycles=cycles,
         stop=stop,
     )

@@ -225,6 +225,11 @@ class Scene:
         """Of a residual [Jy/beam], however full of sky it still is."""
         return noise.by_rings(residual, self.dirty.psf, self.valid, self.dirty.thermal or 0)
 
+    @property
+    def highest(self) -> float:
+        """About the highest peak of noise alone [noise]."""
+        return noise.highest(self.valid.sum() / self.beam_area)
+
     def native(self, skies: torch.Tensor) -> np.ndarray:
         """Realisations on the image's own pixels [Jy/pixel]."""
         stack = np.stack([self.frame.backward(sky).numpy() for sky in skies])

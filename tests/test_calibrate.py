@@ -10,7 +10,10 @@ from astropy.table import QTable
 from casa_ddpm import calibrate, checkpoint, cli, simulator, sky
 from casa_ddpm.calibration import Calibration
 from casa_ddpm.dirty import Beam, DirtyImage
+from casa_ddpm.disturbance import Signs
 from casa_ddpm.normalisation import Normalisation
+
+QUIET = Signs(0.0, 1.0, 0.0)
 
 
 @pytest.fixture
@@ -39,37 +42,39 @@ def sources(*rows):
 def test_compare_with_points(plain):
     truth = sky.points(np.array([[0.0, 0.0], [4.0, -4.0]]), np.array([10.0, 20.0]))
     # The first is half a pixel off in x, the second is missed, the third is false.
-    found = calibrate.compare(sources((32.5, 32, 8), (5, 5, 3)), plain, truth, 1.0)
+    found = calibrate.compare(sources((32.5, 32, 8), (5, 5, 3)), plain, truth, QUIET)
     assert found["true"].tolist() == [True, False]
     assert found["flux"][0] == pytest.approx(2 / 2) and np.isnan(found["flux"][1])
     assert found["position"][0] == pytest.approx([0, -0.125 / 0.1])
+    for name, value in (("sidelobe", 0), ("peak", 1), ("disturbance", 0), ("structure", 0)):
+        assert found[name].tolist() == [value] * 2
 
 
 def test_errors_are_taken_on_the_side_of_the_truth(plain):
     truth = sky.points(np.zeros((1, 2)), np.array([10.0]))
     for measured, expected in ((8, 1.0), (12, -2.0)):
-        found = calibrate.compare(sources((32, 32, measured)), plain, truth, 1.0)
+        found = calibrate.compare(sources((32, 32, measured)), plain, truth, QUIET)
         assert found["flux"][0] == pytest.approx(expected)
 
 
 def test_structure_is_true_but_not_measured(plain):
     ring = sky.ring(np.random.default_rng(1), 500.0)
     y, x = ring.position[3] * 4 + 32
-    found = calibrate.compare(sources((x, y, 30)), plain, ring, 1.0)
+    found = calibrate.compare(sources((x, y, 30)), plain, ring, QUIET)
     assert found["true"].tolist() == [True] and np.isnan(found["flux"][0])
 
 
 def test_a_source_is_one_candidate_and_the_faintest_none(plain):
     """Nor are pieces of a source sources, or what chance has put next to a candidate."""
     truth = sky.points(np.array([[0.0, 0.0], [4.0, -4.0]]), np.array([10.0, 1.5]))
-    found = calibrate.compare(sources((32, 32, 8), (33, 33, 3), (16, 48, 2)), plain, truth, 1.0)
+    found = calibrate.compare(sources((32, 32, 8), (33, 33, 3), (16, 48, 2)), plain, truth, QUIET)
     assert found["true"].tolist() == [True, False, False]
 
 
 def test_empty_sky_and_no_candidates(plain):
     nothing = sky.points(np.zeros((0, 2)), np.zeros(0))
-    assert calibrate.compare(sources((5, 5, 3)), plain, nothing, 1.0)["true"].tolist() == [False]
-    found = calibrate.compare(sources((5, 5, 3))[:0], plain, nothing, 1.0)
+    assert calibrate.compare(sources((5, 5, 3)), plain, nothing, QUIET)["true"].tolist() == [False]
+    found = calibrate.compare(sources((5, 5, 3))[:0], plain, nothing, QUIET)
     assert found["flux"].shape == (0,) and found["position"].shape == (0, 2)
 
 
