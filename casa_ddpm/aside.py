@@ -121,7 +121,7 @@ def added(found: Reconstruction, bright: Bright, options: Options, plane: int) -
     Parameters
     ----------
     found : Reconstruction
-        With realisations.
+        With realisations, and sources that are not calibrated yet.
     bright : Bright
     options : Options
     plane : int
@@ -132,7 +132,8 @@ def added(found: Reconstruction, bright: Bright, options: Options, plane: int) -
     covariance = bright.covariance(left)
     random = np.random.default_rng([options.sampling.seed, plane, _STREAM])
     samples = found.samples + realisations(bright, covariance, len(found.samples), random)
-    table = joined(rows(bright, covariance, left, len(samples)), found.sources, bright.beam)
+    own = rows(bright, covariance, left, len(samples))
+    table, certain = joined(own, found.sources, bright.beam)
     return replace(
         found,
         model=found.model + model,
@@ -140,7 +141,7 @@ def added(found: Reconstruction, bright: Bright, options: Options, plane: int) -
         prob=scene.probability(samples, options.minflux * found.noise),
         restored=found.restored + scene.restore(model),
         samples=samples if options.samples else samples[:0],
-        sources=table,
+        sources=scene.calibrated(table, found.signs, certain),
     )
 
 
@@ -199,7 +200,7 @@ def rows(bright: Bright, covariance: np.ndarray, sigma: float, count: int) -> QT
     return as_table({name: np.array(column) for name, column in columns.items()})
 
 
-def joined(own: QTable, others: QTable, beam: float) -> QTable:
+def joined(own: QTable, others: QTable, beam: float) -> tuple[QTable, np.ndarray]:
     """Bright sources' rows and those of the rest, brightest first.
 
     What the fits have left of a bright source, and the passes have found within half a beam of
@@ -211,6 +212,12 @@ def joined(own: QTable, others: QTable, beam: float) -> QTable:
         As `sources.find_sources` makes them; x and y in pixels of the image.
     beam : float
         FWHM of the clean beam [pixel].
+
+    Returns
+    -------
+    sources : QTable
+    bright : ndarray of bool, shape (n,)
+        Which of them are the bright ones.
     """
     apart = np.hypot(*(others[axis].value[:, None] - own[axis].value for axis in ("x", "y")))
     nearest = apart.argmin(1) if len(others) else np.zeros(0, int)
@@ -227,7 +234,8 @@ def joined(own: QTable, others: QTable, beam: float) -> QTable:
         own["snr"][k] *= 1 + other["peak"] / own["peak"][k]
         own["peak"][k] += other["peak"]
     table = vstack([own, others[~part]])
-    return QTable(table[np.argsort(-table["flux"].value, kind="stable")])
+    order = np.argsort(-table["flux"].value, kind="stable")
+    return QTable(table[order]), order < len(own)
 
 
 def _axes(shape: np.ndarray, error: float, cell: float) -> dict[str, float]:

@@ -103,8 +103,8 @@ def compare(
     flux[rows] = error / np.maximum(np.where(error > 0, high, low), 1e-12)
     position[rows, 0] = (place[chosen[index], 0] - y[rows]) * dirty.cell
     position[rows, 1] = (place[chosen[index], 1] - x[rows]) * dirty.cell
-    position[:, 0] /= sources["dec_err"].value
-    position[:, 1] /= sources["ra_err"].value
+    for axis, name in enumerate(("dec_err", "ra_err")):
+        position[:, axis] /= np.maximum(sources[name].value, 1e-12)
     crowding = circumstances.crowding(sources, BEAM, dirty.cell)
     return {
         "prob": np.asarray(sources["prob"], float),

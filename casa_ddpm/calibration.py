@@ -100,10 +100,10 @@ class Calibration:
         prob, snr = (np.asarray(table[name], float) for name in ("prob", "snr"))
         structure, disturbed = circumstances.structure(table), self.suspicion.disturbance(signs)
         crowding = circumstances.crowding(table, beam, cell)
-        odds = self.odds if signs.is_known else self.blind
-        table["prob"] = odds.probability(prob, snr, structure, disturbed)
+        candidates = self.odds if signs.is_known else self.blind
+        table["prob"] = candidates.probability(prob, snr, structure, disturbed)
         known = factors.features(snr, crowding, structure, disturbed)
-        flux, position = self.factors(circumstances.kinds(table, beam, crowding), known)
+        flux, position = self.multipliers(circumstances.kinds(table, beam, crowding), known)
         table["flux_lo"] = table["flux"] - flux * (table["flux"] - table["flux_lo"])
         table["flux_hi"] = table["flux"] + flux * (table["flux_hi"] - table["flux"])
         table["flux_err"] = flux * table["flux_err"]
@@ -111,7 +111,7 @@ class Calibration:
             table[name] = position * table[name]
         return table
 
-    def factors(self, kind: np.ndarray, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def multipliers(self, kind: np.ndarray, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What errors of fluxes and of positions are to be multiplied with, both of shape (n,).
 
         Parameters
@@ -171,7 +171,10 @@ def fit(candidates: Candidates) -> Calibration:
 
 
 def _suspicion(candidates: Candidates) -> Suspicion:
-    """That of candidates' images."""
+    """That of candidates' images, which are those that have any.
+
+    Those with high sidelobes, which always count as disturbed, make that of the rest right.
+    """
     signs = np.stack([candidates[name] for name in ("sidelobe", "peak", "disturbance")], -1)
     # However many candidates an image has, it tells of itself once.
     sidelobe, peak, known = np.unique(signs, axis=0).T

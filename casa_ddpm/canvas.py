@@ -11,7 +11,6 @@ from astropy.table import QTable
 from scipy import ndimage
 
 from casa_ddpm import noise, workers
-from casa_ddpm.calibration import Calibration
 from casa_ddpm.candidates import find_candidates
 from casa_ddpm.checkpoint import Settings
 from casa_ddpm.dirty import Beam, DirtyImage
@@ -56,18 +55,12 @@ class Canvas:
     ----------
     inside, good : Tensor and ndarray of bool, shape canonical
         Canonical pixels of the image itself, and where its data say something.
-
-    Raises
-    ------
-    ValueError
-        If the settings' calibration is of another version.
     """
 
     def __init__(
         self, dirty: DirtyImage, settings: Settings, frame: Frame, valid: np.ndarray
     ) -> None:
         self.dirty, self.settings, self.frame = dirty, settings, frame
-        self.calibration = Calibration.of(settings.calibration)
         self.inside = self._inside()
         self.good = self._good(valid)
 
@@ -200,7 +193,10 @@ class Canvas:
         return noise.by_rings(left, self._psf.numpy(), self.good, least)
 
     def signs(self, skies: torch.Tensor, shown: torch.Tensor, sigma: float) -> Signs:
-        """What tells whether realisations leave more of the data than noise `sigma` [Jy/beam]."""
+        """What tells whether realisations (n, *canonical) leave more than noise.
+
+        `shown` is the dirty image of the whole sky (*canonical), `sigma` the noise [Jy/beam].
+        """
         beam, _ = self._widths()
         beams = self.good.sum() / Beam(beam, beam, 0).area(1)
         return Signs.of(self.dirty, self._left(skies, shown)[self.good], beams, sigma)
@@ -208,7 +204,7 @@ class Canvas:
     def sources(
         self, skies: torch.Tensor, shown: torch.Tensor, sigma: float, left: float, minflux: float
     ) -> QTable:
-        """Sources of the realisations, with positions in the image's own pixels.
+        """Sources of the realisations, as they are, with positions in the image's own pixels.
 
         Parameters
         ----------
@@ -226,9 +222,6 @@ class Canvas:
             return np.mean([sweep.chances(sky) for sky in skies.numpy()], axis=0)
 
         table = find_sources(skies.numpy(), cell, beam, kernel, sigma, minflux, chances)
-        if self.calibration:
-            signs = self.signs(skies, shown, sigma)
-            table = self.calibration.apply(table, beam.fwhm, cell, signs)
         x, y = frame.pixel(table["x"].value, table["y"].value)
         table["x"], table["y"] = x * table["x"].unit, y * table["y"].unit
         return table

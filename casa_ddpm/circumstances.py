@@ -18,7 +18,7 @@ _OTHERS, _HELD = 0.1, 0.5
 _STRUCTURED = 0.3
 
 
-def kinds(sources, beam: float, crowding: np.ndarray) -> np.ndarray:
+def kinds(sources, beam: float, crowded: np.ndarray) -> np.ndarray:
     """Which of KINDS each row of a table of sources is of, int, shape (n,).
 
     Parameters
@@ -27,12 +27,12 @@ def kinds(sources, beam: float, crowding: np.ndarray) -> np.ndarray:
         With major and resolved.
     beam : float
         FWHM of the clean beam [arcsec].
-    crowding : ndarray, shape (n,)
+    crowded : ndarray, shape (n,)
         See `crowding`.
     """
     resolved = np.asarray(sources["resolved"])
     wide = sources["major"].value > MARGINAL * beam
-    found = {"confused": resolved & (crowding > 0), "resolved": resolved, "marginal": wide}
+    found = {"confused": resolved & (crowded > 0), "resolved": resolved, "marginal": wide}
     return np.select([*found.values()], [*map(KINDS.index, found)], KINDS.index("point"))
 
 

@@ -57,6 +57,10 @@ class Signs:
             Beam areas that these pixels are.
         sigma : float
             Noise of what is left [Jy/beam].
+
+        Returns
+        -------
+        Signs
         """
         peak = float(np.abs(left).max(initial=0)) / (sigma * noise.highest(beams))
         return cls(dirty.sidelobe, peak, _known(dirty, sigma))
@@ -64,7 +68,7 @@ class Signs:
 
 def _known(dirty: DirtyImage, sigma: float) -> float:
     """Disturbance of an image of which noise `sigma` is left; NaN where nothing tells."""
-    # Such sidelobes are no less than that.
+    # Sidelobes so high disturb an image as much as images are.
     if dirty.tangled:
         return 1.0
     if dirty.thermal is None:
@@ -108,7 +112,7 @@ class Suspicion:
         return float(self.expected(signs.sidelobe, signs.peak))
 
     def expected(self, sidelobe: np.ndarray | float, peak: np.ndarray | float) -> np.ndarray:
-        """Expected disturbance of images of these signs."""
+        """Expected disturbance of images, of the shape of their signs, from 0 to 1; see `Signs`."""
         weights = np.array([self.offset, self.sidelobe, self.peak])
         return special.expit(_features(sidelobe, peak) @ weights)
 
@@ -120,6 +124,10 @@ def fit(sidelobe: np.ndarray, peak: np.ndarray, disturbance: np.ndarray) -> Susp
     ----------
     sidelobe, peak, disturbance : ndarray, shape (n,)
         See `Signs`.
+
+    Returns
+    -------
+    Suspicion
     """
     features = _features(sidelobe, peak)
 

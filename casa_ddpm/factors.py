@@ -13,7 +13,7 @@ from scipy import optimize, sparse
 ONE_SIGMA = 0.6827
 #: S/N at which factors are told, and between which they change with it.
 SNR, _SPAN = 10.0, (3.0, 150.0)
-#: What a slope of a factor has to gain to be other than 0 [sources].
+#: Weight of a slope beside the residuals: one that gains hardly more than that is 0.
 _SLIGHT = 2.0
 
 
@@ -86,11 +86,27 @@ def fit(features: np.ndarray, errors: np.ndarray) -> Factor:
         See `features`.
     errors : ndarray, shape (n,)
         True errors over the claimed ones.
+
+    Returns
+    -------
+    Factor
+
+    Raises
+    ------
+    ValueError
+        If they are not finite.
+    RuntimeError
+        If the program has no solution.
     """
+    if not np.isfinite(errors).all():
+        raise ValueError("errors must be finite, got NaN or infinite ones")
     n, k = features.shape
     logs = np.log(np.maximum(np.abs(errors), 1e-6))
     slopes = np.where(np.arange(k), _SLIGHT, 0.0)
     cost = np.concatenate([slopes, slopes, np.full(n, ONE_SIGMA), np.full(n, 1 - ONE_SIGMA)])
     rows = sparse.hstack([features, -features, sparse.eye_array(n), -sparse.eye_array(n)])
-    weights = optimize.linprog(cost, A_eq=rows.tocsc(), b_eq=logs, method="highs").x
+    found = optimize.linprog(cost, A_eq=rows.tocsc(), b_eq=logs, method="highs")
+    if not found.success:
+        raise RuntimeError(f"factors of errors cannot be fitted: {found.message}")
+    weights = found.x
     return Factor(*(weights[:k] - weights[k : 2 * k]).tolist())

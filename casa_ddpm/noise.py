@@ -56,7 +56,7 @@ def rms(image: np.ndarray, valid: np.ndarray | None = None, clip: float = 3.5) -
 
 
 def highest(number: float) -> float:
-    """About the highest of so many independent values of Gaussian noise [rms]."""
+    """About the highest of `number` independent values of Gaussian noise, two or more [rms]."""
     return float(np.sqrt(2 * np.log(max(2.0, number))))
 
 

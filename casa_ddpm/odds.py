@@ -22,7 +22,8 @@ class Odds:
     plain, structured, disturbed : tuple of three floats
         Offset, and weights of the log-odds of the network's probability and of log(S/N), where
         noise alone is left, of sources that are points or of resolved ones, and where much more
-        than noise is left. The weights are not negative, so that more never means less.
+        than noise is left. The weights are not negative, so that more never means less; that of
+        the S/N is 0 in a fitted `plain`.
 
     Raises
     ------

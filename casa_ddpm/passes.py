@@ -122,7 +122,8 @@ def passes(
     """
     bright, left = yield from aside.set_aside(scene)
     if not bright.sources:
-        return (yield from _passes(scene, denoiser, options, plane, log, progress))
+        found = yield from _passes(scene, denoiser, options, plane, log, progress)
+        return replace(found, sources=scene.calibrated(found.sources, found.signs))
     log(f"{len(bright.sources)} bright sources are fitted to the visibilities and set aside")
     scene.set_aside(bright.model(), left)
     # The realisations of the rest are needed for what is added to them.
@@ -145,7 +146,10 @@ def _beside(model: np.ndarray, run: Passes) -> Passes:
 def _passes(
     scene: Scene, denoiser: Denoiser, options: Options, plane: int, log, progress
 ) -> Passes:
-    """Passes over a plane, see `passes`, of which nothing is set aside any more."""
+    """Passes over a plane, see `passes`, of which nothing is set aside any more.
+
+    Their sources are not calibrated yet.
+    """
     model, residual = scene.start, scene.dirty.data
     cycles: list[dict] = []
     unexplained: list[float] = []
@@ -364,7 +368,7 @@ def _result(best: _Pass, scene: Scene, options: Options, cycles, stop: str) -> R
         residual=best.residual,
         restored=scene.restore(best.model) + best.residual,
         samples=samples if options.samples else samples[:0],
-        sources=scene.sources(best.skies, shown, sigma, left, options.minflux),
+        sources=scene.canvas.sources(best.skies, shown, sigma, left, options.minflux),
         noise=sigma,
         signs=scene.canvas.signs(best.skies, shown, sigma),
         cycles=cycles,

@@ -10,9 +10,11 @@ import torch
 from astropy.table import QTable
 
 from casa_ddpm import aggregation, noise, peel
+from casa_ddpm.calibration import Calibration
 from casa_ddpm.canvas import TRUST, Canvas
 from casa_ddpm.checkpoint import Settings
 from casa_ddpm.dirty import DirtyImage
+from casa_ddpm.disturbance import Signs
 from casa_ddpm.frame import Frame
 from casa_ddpm.likelihood import Likelihood
 from casa_ddpm.normalisation import compress
@@ -56,7 +58,8 @@ class Scene:
     Raises
     ------
     ValueError
-        If the pixels are too coarse or a shape differs from the image's.
+        If the pixels are too coarse, a shape differs from the image's or the settings'
+        calibration is of another version.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class Scene:
         self.allowed = self.valid
         if allowed is not None:
             self.allow(allowed)
+        self.calibration = Calibration.of(settings.calibration)
         self.canvas = Canvas(dirty, settings, self.frame, self.valid)
         self.aside = 0.0
 
@@ -255,11 +259,25 @@ class Scene:
         """See `aggregation.probability`."""
         return aggregation.probability(torch.from_numpy(samples), self.beam_area, least).numpy()
 
-    def sources(
-        self, skies: torch.Tensor, shown: torch.Tensor, sigma: float, left: float, minflux: float
+    def calibrated(
+        self, sources: QTable, signs: Signs, certain: np.ndarray | None = None
     ) -> QTable:
-        """Sources of realisations within the clean mask; see `Canvas.sources`."""
-        table = self.canvas.sources(skies, shown, sigma, left, minflux)
+        """Sources within the clean mask, recalibrated among all that there are.
+
+        Parameters
+        ----------
+        sources : QTable
+            As realisations and fits give them; see `sources.find_sources`.
+        signs : Signs
+            Of what is left of the image.
+        certain : ndarray of bool, shape (n,), optional
+            Those of which it is known that they are sources.
+        """
+        table = sources
+        if self.calibration:
+            table = self.calibration.apply(sources, self.dirty.beam.fwhm, self.dirty.cell, signs)
+        if certain is not None:
+            table["prob"] = np.where(certain, 1.0, table["prob"])
         ny, nx = self.frame.native
         column, row = (np.rint(table[axis].value).astype(int) for axis in ("x", "y"))
         inside = (column >= 0) & (column < nx) & (row >= 0) & (row < ny)

@@ -153,12 +153,13 @@ def test_what_is_found_at_a_bright_source_is_a_part_of_it(field):
         row["x"] += away * row["x"].unit
         for name in ("flux", "flux_err", "peak"):
             row[name] = flux * NOISE * row[name].unit * (0.03 if name == "flux_err" else 1)
-    table = aside.joined(own, vstack([piece, neighbour]), bright.beam)
+    table, brightest = aside.joined(own, vstack([piece, neighbour]), bright.beam)
     assert table["flux"].value / NOISE == pytest.approx([10100, 50])
     assert table["x"].value == pytest.approx([70 + 100 / 10100, 74])
     assert table["flux_err"][0].value / NOISE == pytest.approx(np.hypot(1, 3), rel=0.01)
     assert table["snr"][0] == pytest.approx(10100, rel=1e-3)
-    nothing = aside.joined(own, piece[:0], bright.beam)
+    assert brightest.tolist() == [True, False]
+    nothing, _ = aside.joined(own, piece[:0], bright.beam)
     assert len(nothing) == 1
 
 

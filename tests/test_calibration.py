@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 from astropy import units as u
@@ -21,6 +23,10 @@ QUIET, DISTURBED = Signs(0.1, 1.0, 0.0), Signs(0.1, 1.0, 1.0)
 def twice(flux, position):
     """Errors that are so many times too small, and 1.5 times that in disturbed images."""
     return Errors(*(Factor(np.log(f), 0, 0, 0, np.log(1.5)) for f in (flux, position)))
+
+
+#: What a field of resolved sources and near neighbours make of factors and S/N.
+SLOPED = Factor(0.1, 0.2, 0.3, 0.4, 0.5)
 
 
 ALL = Calibration(
@@ -45,9 +51,11 @@ def candidates(n=4000, seed=0, narrow=2.0, far=3.0):
     flux[~true], position[~true] = np.nan, np.nan
     # Each kind is half a time farther off than the one before, and disturbed ones twice that.
     kind = rng.integers(0, len(KINDS), n)
-    flux *= (1 + kind / 2) * (1 + disturbance)
+    structure, crowding = rng.random(n), rng.uniform(0, 0.8, n)
+    flux *= (1 + kind / 2) * (1 + disturbance) * np.exp(structure)
+    position *= np.exp(crowding)[:, None]
     return {
-        "prob": prob, "snr": snr, "structure": np.zeros(n), "crowding": np.zeros(n),
+        "prob": prob, "snr": snr, "structure": structure, "crowding": crowding,
         "sidelobe": sidelobe, "peak": np.ones(n), "disturbance": disturbance, "true": true,
         "flux": flux, "position": position, "kind": kind,
     }  # fmt: skip
@@ -78,6 +86,10 @@ def test_fit_finds_what_the_errors_lack():
     for name, width in zip(KINDS, (2, 3, 4, 5), strict=True):
         errors = getattr(found, name)
         assert np.exp(errors.flux.level) == pytest.approx(width, rel=0.1)
+        assert errors.flux.structure == pytest.approx(1, abs=0.2)
+        assert errors.flux.crowding == pytest.approx(0, abs=0.2)
+        assert errors.position.crowding == pytest.approx(1, abs=0.2)
+        assert errors.position.structure == pytest.approx(0, abs=0.2)
         assert np.exp(errors.flux.disturbance) == pytest.approx(2, rel=0.15)
         assert np.exp(errors.position.level) == pytest.approx(3, rel=0.07)
         assert errors.position.disturbance == pytest.approx(0, abs=0.1)
@@ -126,6 +138,23 @@ def test_each_kind_has_errors_of_its_own():
     table["x"], table["y"] = [10, 13, 90] * u.pix, [10, 10, 10] * u.pix
     near = ALL.apply(table, 4, 2, QUIET)  # confused
     assert near["flux_err"].value == pytest.approx([1.5 * 5, 3, 1.5 * 2])
+
+
+def test_all_that_is_known_counts():
+    """S/N, neighbours, resolved sources and what is left, each with its own weight."""
+    stored = ALL.stored()
+    sloped = Calibration.of(
+        stored | {"point": {"flux": asdict(SLOPED), "position": asdict(SLOPED)}}
+    )
+    table = sources()
+    table["x"], table["y"] = [10, 18, 90] * u.pix, [10, 10, 10] * u.pix
+    table["resolved"][2] = True
+    table["prob"] = [1.0, 1.0, 0.2]
+    found = sloped.apply(table, 4, 1, Signs(0.1, 1.0, 0.5))
+    structure = 0.2 / 3.2 / 0.3
+    known = 0.1 + 0.2 * np.log(0.3) + 0.3 * (1 / 2 - 1 / 4) + 0.4 * structure + 0.5 * 0.5
+    assert found["flux_err"][0].value == pytest.approx(1.5 * np.exp(known))
+    assert found["dec_err"][0].value == pytest.approx(2 * np.exp(known))
 
 
 def test_where_more_than_noise_is_left_all_is_less_sure():

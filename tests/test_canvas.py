@@ -127,3 +127,16 @@ def test_births_are_left_to_the_network_where_sidelobes_are_very_high(optics):
         return high
 
     assert not births(optics, (1.0, 2.0, 10.0), psf=tangled)
+
+
+def test_signs(optics):
+    """An empty sky leaves noise, whose highest peak is about what is expected of it."""
+    dirty = observe(optics)
+    for thermal, known in ((NOISE, 0.0), (None, np.nan), (NOISE / 3, 1.0)):
+        plane = canvas(replace(dirty, thermal=thermal))
+        empty = torch.zeros(2, *plane.frame.canonical)
+        shown = plane.shown(np.zeros_like(dirty.data), dirty.data)
+        signs = plane.signs(empty, shown, NOISE)
+        assert signs.known == pytest.approx(known, abs=0.1, nan_ok=True)
+        assert signs.peak == pytest.approx(1, abs=0.25)
+        assert signs.sidelobe == dirty.sidelobe

@@ -49,14 +49,21 @@ def test_fit_finds_what_the_errors_lack(law):
         assert held.mean() == pytest.approx(ONE_SIGMA, abs=0.03)
 
 
-def test_what_makes_no_difference_has_no_slope():
-    """Nor has what never differs: there are slopes enough that chance would make."""
-    features = around(300)
+def test_what_makes_hardly_a_difference_has_no_slope():
+    """Chance alone would give it one."""
+    features = around(60, seed=5)
+    found = factors.fit(features, 2 * np.random.default_rng(3).normal(size=60))
+    slopes = np.array([found.snr, found.crowding, found.structure, found.disturbance])
+    assert (slopes == 0).sum() >= 2
     features[:, 3:] = 0
-    found = factors.fit(features, 2 * np.random.default_rng(3).normal(size=300))
+    found = factors.fit(features, 2 * np.random.default_rng(3).normal(size=60))
     assert found.structure == found.disturbance == 0
-    assert found.level == pytest.approx(np.log(2), abs=0.15)
-    assert abs(found.snr) < 0.1 and abs(found.crowding) < 0.2
+    assert found.level == pytest.approx(np.log(2), abs=0.3)
+
+
+def test_refused():
+    with pytest.raises(ValueError, match="errors must be finite, got NaN or infinite"):
+        factors.fit(around(3), np.array([1.0, np.inf, 2.0]))
 
 
 def test_stored_form():

@@ -6,9 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from astropy import units as u
+from astropy.table import QTable
 
-from casa_ddpm import checkpoint, noise
+from casa_ddpm import checkpoint, circumstances, factors, noise
 from casa_ddpm.benchmark.field import NOISE, simulated
+from casa_ddpm.disturbance import Signs
 from casa_ddpm.scene import Scene
 
 
@@ -99,3 +102,35 @@ def test_faint_sidelobes_of_many_sources_need_the_visibilities(wide):
     assert scene.outruns(one, rest, NOISE)
     assert not scene.outruns(one / 4, rest, NOISE)
     assert scene.outruns(many, rest, NOISE)
+
+
+def test_sources_are_calibrated_among_all_that_there_are(compact_array):
+    """By beams and pixels of the image; those outside of the clean mask count, and are left out."""
+    _, settings = checkpoint.load("default")
+    dirty = compact_array.dirty
+    allowed = np.ones(dirty.data.shape, bool)
+    allowed[:, 80:] = False
+    scene = Scene(dirty, settings, 8, allowed=allowed)
+    beam = dirty.beam.fwhm / dirty.cell
+    table = QTable(
+        {
+            "x": [79, 79 + 1.5 * beam, 20] * u.pix, "y": [50, 50, 50] * u.pix,
+            "prob": [0.8, 1.0, 1.0], "snr": [10.0, 10, 10], "flux": [10, 10, 10] * u.Jy,
+            "flux_err": [1, 1, 1] * u.Jy, "flux_lo": [9, 9, 9] * u.Jy,
+            "flux_hi": [11, 11, 11] * u.Jy,
+            "ra_err": [1, 1, 1] * u.arcsec, "dec_err": [1, 1, 1] * u.arcsec,
+            "major": [0, 0, 0] * u.arcsec, "count": [20, 20, 20], "resolved": [False] * 3,
+        }
+    )  # fmt: skip
+    found = scene.calibrated(table, Signs(0.1, 1.0, 0.0), np.array([False, False, True]))
+    crowded = circumstances.crowding(table, dirty.beam.fwhm, dirty.cell)
+    assert crowded == pytest.approx([1 / 1.5 - 0.25, 1 / 1.5 - 0.25, 0])
+    known = factors.features(table["snr"], crowded, 0.0, 0.0)
+    expected = scene.calibration.point.position.at(known)
+    assert found["x"].value == pytest.approx([79, 20])
+    assert found["ra_err"].value == pytest.approx(expected[[0, 2]])
+    assert expected[0] > 1.05 * expected[2]
+    assert found["prob"][0] == pytest.approx(
+        scene.calibration.odds.probability(np.array([0.8]), np.array([10.0]), 0.0, 0.0)[0]
+    )
+    assert found["prob"][1] == 1 and table["prob"][0] == 0.8
