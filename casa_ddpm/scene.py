@@ -273,9 +273,9 @@ class Scene:
         certain : ndarray of bool, shape (n,), optional
             Those of which it is known that they are sources.
         """
-        table = sources
+        table, dirty = sources.copy(), self.dirty
         if self.calibration:
-            table = self.calibration.apply(sources, self.dirty.beam.fwhm, self.dirty.cell, signs)
+            table = self.calibration.apply(table, dirty.beam.fwhm, dirty.cell, signs)
         if certain is not None:
             table["prob"] = np.where(certain, 1.0, table["prob"])
         ny, nx = self.frame.native
