@@ -105,19 +105,13 @@ def compare(
     position[rows, 1] = (place[chosen[index], 1] - x[rows]) * dirty.cell
     for axis, name in enumerate(("dec_err", "ra_err")):
         position[:, axis] /= np.maximum(sources[name].value, 1e-12)
-    crowding = circumstances.crowding(sources, BEAM, dirty.cell)
-    return {
-        "prob": np.asarray(sources["prob"], float),
-        "snr": np.asarray(sources["snr"], float),
-        "structure": np.full(len(x), circumstances.structure(sources)),
+    return circumstances.columns(sources, BEAM, dirty.cell) | {
         "sidelobe": np.full(len(x), signs.sidelobe),
         "peak": np.full(len(x), signs.peak),
         "disturbance": np.full(len(x), signs.known),
         "true": true,
         "flux": flux,
         "position": position,
-        "kind": circumstances.kinds(sources, BEAM, crowding),
-        "crowding": crowding,
     }
 
 

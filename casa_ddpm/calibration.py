@@ -97,13 +97,12 @@ class Calibration:
         QTable
         """
         table = sources.copy()
-        prob, snr = (np.asarray(table[name], float) for name in ("prob", "snr"))
-        structure, disturbed = circumstances.structure(table), self.suspicion.disturbance(signs)
-        crowding = circumstances.crowding(table, beam, cell)
+        known = circumstances.columns(table, beam, cell)
+        disturbed = np.full(len(table), self.suspicion.disturbance(signs))
         candidates = self.odds if signs.is_known else self.blind
-        table["prob"] = candidates.probability(prob, snr, structure, disturbed)
-        known = factors.features(snr, crowding, structure, disturbed)
-        flux, position = self.multipliers(circumstances.kinds(table, beam, crowding), known)
+        table["prob"] = candidates.probability(*_of_odds(known), disturbed)
+        features = _features(known | {"disturbance": disturbed})
+        flux, position = self.multipliers(known["kind"], features)
         table["flux_lo"] = table["flux"] - flux * (table["flux"] - table["flux_lo"])
         table["flux_hi"] = table["flux"] + flux * (table["flux_hi"] - table["flux"])
         table["flux_err"] = flux * table["flux_err"]
@@ -183,8 +182,18 @@ def _suspicion(candidates: Candidates) -> Suspicion:
 
 def _odds(candidates: Candidates, disturbed: np.ndarray) -> Odds:
     """Those of candidates on images that are so disturbed."""
-    prob, snr, structure = (candidates[name] for name in ("prob", "snr", "structure"))
-    return odds.fit(prob, snr, structure, disturbed, candidates["true"])
+    return odds.fit(*_of_odds(candidates), disturbed, candidates["true"])
+
+
+def _of_odds(candidates: Candidates) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What odds are told of candidates, beside the disturbance."""
+    return candidates["prob"], candidates["snr"], candidates["structure"]
+
+
+def _features(candidates: Candidates) -> np.ndarray:
+    """See `factors.features`."""
+    names = ("snr", "crowding", "structure", "disturbance")
+    return factors.features(*(candidates[name] for name in names))
 
 
 def _known(candidates: Candidates) -> np.ndarray:
@@ -208,8 +217,7 @@ def _enough(part: Candidates, whole: Candidates) -> Candidates:
 def _errors(candidates: Candidates) -> Errors:
     """Factors of what candidates claim."""
     known = _known(candidates)
-    names = ("snr", "crowding", "structure", "disturbance")
-    here = factors.features(*(candidates[name][known] for name in names))
+    here = _features(candidates)[known]
     flux, position = candidates["flux"][known], candidates["position"][known]
     twice = np.repeat(here, 2, axis=0)
     return Errors(factors.fit(here, flux), factors.fit(twice, position.ravel()))

@@ -18,6 +18,34 @@ _OTHERS, _HELD = 0.1, 0.5
 _STRUCTURED = 0.3
 
 
+def columns(sources, beam: float, cell: float) -> dict[str, np.ndarray]:
+    """All that is known of a table of sources, for `calibration`.
+
+    Parameters
+    ----------
+    sources : QTable
+        As `sources.find_sources` returns it.
+    beam : float
+        FWHM of the clean beam [arcsec].
+    cell : float
+        Side of the table's pixels [arcsec].
+
+    Returns
+    -------
+    dict of ndarray, shape (n,)
+        prob and snr of the table, structure, crowding and kind.
+    """
+    prob, snr = (np.asarray(sources[name], float) for name in ("prob", "snr"))
+    crowded = crowding(sources, beam, cell)
+    return {
+        "prob": prob,
+        "snr": snr,
+        "structure": np.full(len(prob), structure(sources)),
+        "crowding": crowded,
+        "kind": kinds(sources, beam, crowded),
+    }
+
+
 def kinds(sources, beam: float, crowded: np.ndarray) -> np.ndarray:
     """Which of KINDS each row of a table of sources is of, int, shape (n,).
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from scipy import optimize, special
+from scipy import special
 
-from casa_ddpm import noise
+from casa_ddpm import logistic, noise
 from casa_ddpm.dirty import DirtyImage
 
 #: Times the thermal noise at which an image is disturbed as much as images are.
@@ -129,19 +129,9 @@ def fit(sidelobe: np.ndarray, peak: np.ndarray, disturbance: np.ndarray) -> Susp
     -------
     Suspicion
     """
-    features = _features(sidelobe, peak)
-
-    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
-        odds = features @ weights
-        shrink = _SHRINK * weights * [0, 1, 1]
-        return (
-            float((np.logaddexp(0, odds) - disturbance * odds).sum() + shrink @ weights),
-            (special.expit(odds) - disturbance) @ features + 2 * shrink,
-        )
-
-    bounds = [(None, None), (0, None), (0, None)]
-    found = optimize.minimize(loss, np.zeros(3), jac=True, bounds=bounds, method="L-BFGS-B")
-    return Suspicion(*found.x)
+    bounds = [logistic.ANY, logistic.NOT_NEGATIVE, logistic.NOT_NEGATIVE]
+    shrink = _SHRINK * np.array([0, 1, 1])
+    return Suspicion(*logistic.fit(_features(sidelobe, peak), disturbance, bounds, shrink))
 
 
 def _features(sidelobe: np.ndarray | float, peak: np.ndarray | float) -> np.ndarray:

@@ -5,12 +5,20 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from scipy import optimize, special
+from scipy import special
+
+from casa_ddpm import logistic
+from casa_ddpm.logistic import ANY, NONE, NOT_NEGATIVE
 
 #: Least probability, and least of the opposite, that is told apart.
 DOUBT = 0.0005
-#: Which of the weights is that of the S/N where only points and noise are.
-_PLAIN_SNR = 2
+#: Of the weights of each state. What the S/N tells of points in noise the network's probability,
+#: which orders them better, has taken into account.
+_BOUNDS = (
+    *(ANY, NOT_NEGATIVE, NONE),
+    *(ANY, NOT_NEGATIVE, NOT_NEGATIVE),
+    *(ANY, NOT_NEGATIVE, NOT_NEGATIVE),
+)
 
 
 @dataclass(frozen=True)
@@ -81,7 +89,7 @@ def fit(
         See `Odds.probability`.
     true : ndarray of bool, shape (n,)
     """
-    weights = _logistic(_features(prob, snr, structure, disturbance), true)
+    weights = logistic.fit(_features(prob, snr, structure, disturbance), true, _BOUNDS)
     return Odds(*(tuple(part) for part in weights.reshape(3, 3)))
 
 
@@ -98,20 +106,3 @@ def _features(
     quiet = 1 - np.asarray(disturbance)
     shares = quiet * (1 - np.asarray(structure)), quiet * structure, 1 - quiet
     return np.hstack([np.asarray(share)[..., None] * known for share in shares])
-
-
-def _logistic(features: np.ndarray, true: np.ndarray) -> np.ndarray:
-    """Weights of a logistic regression, none but every third, an offset, below 0."""
-    sign = np.where(true, 1.0, -1.0)
-    number = features.shape[1]
-
-    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
-        margin = sign * (features @ weights)
-        gradient = -(features * (sign * special.expit(-margin))[:, None]).sum(0)
-        return float(np.logaddexp(0, -margin).sum()), gradient
-
-    bounds: list = [(None, None) if k % 3 == 0 else (0, None) for k in range(number)]
-    # What the S/N tells of points in noise the network's probability, which orders them better,
-    # has taken into account.
-    bounds[_PLAIN_SNR] = (0, 0)
-    return optimize.minimize(loss, np.zeros(number), jac=True, bounds=bounds, method="L-BFGS-B").x

@@ -7,7 +7,7 @@ import pytest
 from astropy import units as u
 from astropy.table import QTable
 
-from casa_ddpm.circumstances import KINDS, crowding, kinds, structure
+from casa_ddpm.circumstances import KINDS, columns, crowding, kinds, structure
 
 
 def pair(away=8.0, count=20, flux=10.0, major=0.0, resolved=False):
@@ -88,3 +88,14 @@ def test_empty_table():
     nothing = pair()[:0]
     assert structure(nothing) == 0 and crowding(nothing, 2.0, 0.5).shape == (0,)
     assert kinds(nothing, 2.0, np.zeros(0)).shape == (0,)
+
+
+def test_columns():
+    """All of it, of one length."""
+    table = pair(4.0, resolved=True)
+    table["snr"] = [9.0, 8.0]
+    found = columns(table, 2.0, 0.5)
+    assert found["prob"].tolist() == [1, 1] and found["snr"].tolist() == [9, 8]
+    assert found["structure"].tolist() == [1, 1]
+    assert found["crowding"] == pytest.approx([0.25, 0.25])
+    assert [KINDS[kind] for kind in found["kind"]] == ["confused", "point"]

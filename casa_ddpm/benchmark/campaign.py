@@ -72,15 +72,8 @@ def measure(campaign: Campaign) -> tuple[Table, Table, Table]:
 def _each(campaign: Campaign) -> Iterator[tables.Tables]:
     """Truth, detections and images of field after field."""
     with tempfile.TemporaryDirectory(prefix="ddpmclean-benchmark-") as scratch:
-        one = partial(_kept, campaign, scratch)
+        one = partial(unfinished.field, campaign.kept, partial(_measure, campaign, scratch))
         yield from workers.each(one, campaign.fields, campaign.workers)
-
-
-def _kept(campaign: Campaign, scratch: str, where: tuple[str, int]) -> tables.Tables:
-    """Truth, detections and images of one field, measured now or before."""
-    protocol, index = where
-    one = partial(_measure, campaign, scratch, protocol, index)
-    return unfinished.once(campaign.kept, f"{protocol} {index}", one)
 
 
 def _measure(campaign: Campaign, scratch: str, protocol: str, index: int) -> tables.Tables:

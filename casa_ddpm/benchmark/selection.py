@@ -119,21 +119,11 @@ def measure(
     """
     fields = list(fields)
     lines = curves(Setting.of(base))
-    one = partial(_kept, kept, distinct(lines), base, seed, npix)
+    one = partial(unfinished.field, kept, partial(_measure, distinct(lines), base, seed, npix))
     done = tqdm(workers.each(one, fields, processes), "fields", len(fields))
     found = tables.joined(done)
     measured = (found["truth"], found["detections"], found["images"])
     return Selection(Setting.of(base), lines, measured, seed)
-
-
-def _kept(
-    kept: Path | None, settings: list[Setting], base: Options, seed: int, npix: int,
-    where: tuple[str, int],
-) -> tables.Tables:  # fmt: skip
-    """Truth, detections and images of one field under all settings, measured now or before."""
-    protocol, index = where
-    one = partial(_measure, settings, base, seed, npix, protocol, index)
-    return unfinished.once(kept, f"{protocol} {index}", one)
 
 
 def _measure(

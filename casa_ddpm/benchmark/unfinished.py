@@ -118,6 +118,14 @@ def once(kept: Path | None, name: str, measure: Callable[[], Tables]) -> Tables:
     return found
 
 
+def field(
+    kept: Path | None, measure: Callable[[str, int], Tables], where: tuple[str, int]
+) -> Tables:
+    """What is measured of a field, given by its protocol and number, now or before; see `once`."""
+    protocol, index = where
+    return once(kept, f"{protocol} {index}", lambda: measure(protocol, index))
+
+
 def finish(kept: Path, out: Path, write: Callable[[Path], Result]) -> Result:
     """Write a report, put it in its place whole, and remove what was kept for it.
 
