@@ -35,6 +35,8 @@ EDGE, LOW_PB, BLENDED, FEW_REALISATIONS, NO_PB = 1, 2, 4, 8, 16
 #: Primary beam below which a flux is flagged.
 LOWEST_PB = 0.2
 
+#: Of which there are columns where there are Taylor terms of the spectrum.
+SPECTRAL = ("alpha", "alpha_err")
 #: Name: (unit, description), in the order of the table.
 COLUMNS = {
     "name": (None, "IAU-style name"),
@@ -47,6 +49,8 @@ COLUMNS = {
     "flux_lo": (u.Jy, "Lower end of the 68 % interval of flux"),
     "flux_hi": (u.Jy, "Upper end of the 68 % interval of flux"),
     "flux_app": (u.Jy, "Apparent flux density"),
+    "alpha": (None, "Apparent spectral index, d log flux_app / d log freq"),
+    "alpha_err": (None, "Standard error of alpha"),
     "peak": (u.Jy / u.beam, "Peak at the clean beam's resolution, corrected"),
     "rms": (u.Jy / u.beam, "Noise of the image, corrected for the primary beam"),
     "snr": (None, "peak / rms"),
@@ -92,7 +96,8 @@ def build(
     Returns
     -------
     QTable
-        The columns of `COLUMNS`, in the order of `sources`. Without a WCS, ra and dec
+        The columns of `COLUMNS`, in the order of `sources`, but for those of `SPECTRAL` where
+        `sources` has none. Without a WCS, ra and dec
         are NaN and the name is made of the pixel; without a frequency, freq is NaN.
         The metadata hold the noise and, where it is known, the thermal noise [Jy/beam],
         the beam (BMAJ, BMIN, BPA [deg]), the cell [arcsec] and the coordinate system
@@ -326,9 +331,11 @@ def _header(dirty: DirtyImage, noise: float, sky: SkyCoord | None) -> dict[str, 
 
 def _table(columns: dict[str, Any], meta: dict[str, Any]) -> QTable:
     """The columns in order, with units and descriptions."""
-    table = QTable({name: columns[name] for name in COLUMNS}, meta=meta)
+    absent = set(SPECTRAL) - set(columns)
+    there = {name: about for name, about in COLUMNS.items() if name not in absent}
+    table = QTable({name: columns[name] for name in there}, meta=meta)
     table["name"] = table["name"].astype(str)
-    for name, (unit, description) in COLUMNS.items():
+    for name, (unit, description) in there.items():
         if unit is not None:
             table[name] = table[name].to(unit)
         table[name].info.description = description

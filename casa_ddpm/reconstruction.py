@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,8 +13,18 @@ from casa_ddpm.options import Options
 from casa_ddpm.passes import Passes, Reconstruction, passes
 from casa_ddpm.scene import Scene
 from casa_ddpm.simulator import MOST_ELONGATED
+from casa_ddpm.spectral_index import add_spectral_indices
+from casa_ddpm.taylor import Taylor
+from casa_ddpm.wideband import Wideband
 
-__all__ = ["Options", "Reconstruction", "load_network", "reconstruct", "reconstruct_cube"]
+__all__ = [
+    "Options",
+    "Reconstruction",
+    "load_network",
+    "reconstruct",
+    "reconstruct_band",
+    "reconstruct_cube",
+]
 
 MajorCycle = Callable[[np.ndarray], np.ndarray]
 
@@ -83,6 +94,55 @@ def reconstruct(
     (found,) = reconstruct_cube([dirty], options, cycle, starts, mask, log, progress)
     assert found is not None
     return found
+
+
+def reconstruct_band(
+    dirty: DirtyImage,
+    taylor: Taylor,
+    residuals: np.ndarray,
+    options: Options | None,
+    major_cycle: MajorCycle,
+    start: np.ndarray | None = None,
+    mask: Callable[[], np.ndarray] | None = None,
+    log: Callable[[str], None] = lambda message: None,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Reconstruction:
+    """Draw the sky of a wide band, and fit its spectra.
+
+    Parameters
+    ----------
+    dirty : DirtyImage
+        The band's mean.
+    taylor : Taylor
+    residuals : ndarray, shape (n, ny, nx)
+        Images of the Taylor terms, `dirty` first, less a model to start from [Jy/beam].
+    options : Options, optional
+    major_cycle : callable
+        Gives the residuals [Jy/beam] of models [Jy/pixel], Taylor terms both, shape (n, ny, nx).
+        Its last model is that of the reconstruction.
+    start : ndarray, shape (n, ny, nx), optional
+        Model [Jy/pixel] that has been subtracted already.
+    mask, log, progress : callable
+        See `reconstruct_cube`.
+
+    Returns
+    -------
+    Reconstruction
+        Of the mean over the band, see `Taylor`. With more than one term its sources have the
+        columns alpha and alpha_err, see `add_spectral_indices`.
+
+    Raises
+    ------
+    ValueError
+        If an option is wrong or the image is too coarse or without noise.
+    """
+    band = Wideband(taylor, dirty, major_cycle, residuals, start)
+    (found,) = reconstruct_cube([dirty], options, band, band.start, mask, log, progress)
+    assert found is not None
+    found = band.finish(found)
+    if len(taylor) == 1:
+        return found
+    return replace(found, sources=add_spectral_indices(found.sources, dirty, band))
 
 
 def reconstruct_cube(

@@ -50,5 +50,7 @@ def ineffective(values: Mapping[str, Any]) -> list[str]:
 def _idle(values: Mapping[str, Any]) -> frozenset[str]:
     """Names of the parameters whose value changes nothing, given all the others."""
     names = CLEAN_ONLY | VISIBILITIES_ONLY if values["dirtyimage"] else CLEAN_ONLY
+    if values["deconvolver"] == "mtmfs":
+        names -= {"deconvolver", "nterms"}
     # niter=0 asks for the dirty images
     return names - {"niter"} if values["niter"] == 0 else names

@@ -35,6 +35,7 @@ def check_ours(name: str) -> None:
 def write(
     casa,
     name: str,
+    template: str,
     planes: Sequence[DirtyImage | None],
     found: Sequence[Reconstruction | None],
     parameters: dict[str, Any],
@@ -46,7 +47,9 @@ def write(
     casa : module
         `casa_ddpm.casa`.
     name : str
-        Prefix of the products; name.residual exists.
+        Prefix of the products.
+    template : str
+        Image whose axes and coordinates they have.
     planes : sequence of DirtyImage
         One for each channel, None where it has no data.
     found : sequence of Reconstruction
@@ -59,7 +62,6 @@ def write(
     QTable
         The sources of the component list.
     """
-    template = name + ".residual"
     casa.write_image(name + ".model.std", _cube(found, "std"), template, "Jy/pixel")
     casa.write_image(name + ".prob", _cube(found, "prob"), template, "")
     if parameters["savesamples"]:

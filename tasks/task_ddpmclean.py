@@ -18,7 +18,13 @@ from casa_ddpm.checkpoint import Settings
 from casa_ddpm.device import choose_device
 from casa_ddpm.dirty import DirtyImage
 from casa_ddpm.posterior import Sampling
-from casa_ddpm.reconstruction import Options, Reconstruction, load_network, reconstruct_cube
+from casa_ddpm.reconstruction import (
+    Options,
+    Reconstruction,
+    load_network,
+    reconstruct_band,
+    reconstruct_cube,
+)
 from casa_ddpm.suffixes import OURS
 
 from . import effect, products, summary
@@ -77,19 +83,21 @@ def _run(
             with clock("reconstruct"), _bar(options, len(planes)) as progress:
                 mask = _mask(imager, parameters["usemask"])
                 cycle = _Counted(imager.residual)
-                found = reconstruct_cube(planes, options, cycle, start, mask, casa.log, progress)
+                found = _found(imager, planes, options, cycle, start, mask, casa.log, progress)
         nothing_done = imager.summary()
         if parameters["restoration"] and imager.restorable():
             # An earlier run's .image.pbcor is of another model, whether it is wanted now or not.
             changed = found or parameters["pbcor"]
-            journal.replace(".image", *([".image.pbcor"] if changed else []))
+            names = imager.names
+            journal.replace(*names.restored, *(names.corrected if changed else ()))
             with clock("restore"):
                 imager.restore(parameters["pbcor"])
     table = None
     with clock("write"):
         if found:
             journal.replace(*OURS)
-            table = products.write(casa, name, planes, found, parameters)
+            template = imager.names.path(".residual")
+            table = products.write(casa, name, template, planes, found, parameters)
         casa.write_history(name, casa.products(name), "ddpmclean", parameters)
     if parameters["savemodel"] != "none":
         # The products are whole and stay, whatever becomes of the model in the visibilities, for
@@ -211,6 +219,15 @@ def _imager(casa, p: dict[str, Any]):
             abs(p["pblimit"]), p["restart"], start,
         )  # fmt: skip
     return casa.VisibilityImager(p)
+
+
+def _found(imager, planes: Sequence[DirtyImage | None], *how) -> list[Reconstruction | None]:
+    """What is found in each plane, or in the one that Taylor terms of a spectrum are of."""
+    if not imager.names.terms:
+        return reconstruct_cube(planes, *how)
+    dirty = planes[0]
+    assert dirty is not None  # an image without data is an error before
+    return [reconstruct_band(dirty, imager.taylor(), imager.left(), *how)]
 
 
 def _mask(imager, usemask: str) -> Callable[[], np.ndarray]:

@@ -117,7 +117,8 @@ def built(sources, dirty):
 
 def test_columns_are_the_contract(built):
     assert built.colnames == ORDER
-    for name, (unit, description) in catalogue.COLUMNS.items():
+    for name in ORDER:
+        unit, description = catalogue.COLUMNS[name]
         assert built[name].info.description == description
         assert getattr(built[name], "unit", None) == unit
     assert built["flags"].dtype == np.int32 and built["resolved"].dtype == bool
@@ -314,3 +315,13 @@ def test_nothing_is_overwritten_unasked(built, tmp_path, ending):
 def test_noise_is_checked(sources, dirty):
     with pytest.raises(ValueError, match=r"noise must be positive \[Jy/beam\], got -1"):
         catalogue.build(sources, dirty, -1)
+
+
+def test_spectral_indices_have_columns_where_there_are_some(sources, dirty, tmp_path):
+    sources["alpha"], sources["alpha_err"] = np.linspace(-1, 1, 5), np.full(5, 0.1)
+    table = catalogue.build(sources, dirty, NOISE)
+    assert table.colnames == [*catalogue.COLUMNS]
+    assert table.colnames[table.colnames.index("flux_app") + 1 :][:2] == ["alpha", "alpha_err"]
+    catalogue.write(table, tmp_path / "x")
+    again = QTable.read(tmp_path / "x.cat.fits")
+    assert np.allclose(again["alpha"], sources["alpha"])

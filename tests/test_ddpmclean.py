@@ -317,7 +317,7 @@ BAD = {
     "unknown sampler": ({"sampler": "euler"}, "sampler"),
     "unknown aggregate": ({"aggregate": "mode"}, "aggregate"),
     "bad probability": ({"minprob": 1.5}, "minprob must be between 0 and 1"),
-    "unsupported": ({"deconvolver": "mtmfs"}, "deconvolver='mtmfs' is not supported yet"),
+    "unsupported": ({"outlierfile": "o.txt"}, "outlierfile='o.txt' is not supported yet"),
     "bad weighting": ({"weighting": "bogus"}, "weighting"),
     "bad threshold": ({"threshold": "3mK"}, "threshold"),
     "misspelt": ({"nsample": 5}, "nsample"),

@@ -5,6 +5,7 @@ beams and pixel mask; what the deconvolver has no part in (PSF, primary beam, we
 the user gives) with the same pixels.
 """
 
+import re
 import shutil
 from pathlib import Path
 
@@ -28,6 +29,8 @@ REGION = "circle[[48pix,48pix],20pix]"
 LINE = {"vis": "line", "specmode": "cube", "spw": "0", "cell": "0.2arcsec", "imsize": 64}
 VELOCITY = {"nchan": 3, "start": "-300km/s", "width": "-100km/s", "restfreq": "230GHz"}
 MOSAIC = {"vis": "mosaic", "gridder": "mosaic", "cell": "0.25arcsec", "imsize": [128, 96]}
+#: Four channels of 10 GHz.
+TAYLOR = {"vis": "wide", "deconvolver": "mtmfs"}
 
 #: Sets of the default run: a name, and the parameters of one call or of several in turn.
 FAST = {
@@ -43,6 +46,7 @@ FAST = {
     "several": {"vis": "several", "field": ["0", "1"], "spw": ["", "0:0~1"], "pblimit": -0.1},
     "mosaic": MOSAIC | {"phasecenter": CENTRE, "pbcor": True},
     "cube": LINE | VELOCITY | {"restoringbeam": "common", "weighting": "briggsbwtaper"},
+    "Taylor terms": TAYLOR | {"pbcor": True, "mask": REGION},
 }  # fmt: skip
 #: Sets of the slow run.
 CONTINUUM = {
@@ -94,6 +98,11 @@ CONTINUUM = {
     "mosaic, uniform": MOSAIC | {
         "weighting": "uniform", "mosweight": False, "psfphasecenter": CENTRE, "usepointing": True,
     },
+    "one Taylor term": TAYLOR | {"nterms": 1},
+    "three Taylor terms": TAYLOR | {"nterms": 3, "reffreq": "232GHz", "weighting": "briggs"},
+    "dirty Taylor terms": TAYLOR | {"niter": 0, "specmode": "cont"},
+    "continued Taylor terms": [TAYLOR | {"niter": 0, "restoration": False}, TAYLOR],
+    "mosaic of Taylor terms": MOSAIC | TAYLOR | {"vis": "mosaic", "phasecenter": CENTRE},
     "mosaic, masked": MOSAIC | {"usemask": "pb", "pbmask": 0.3, "restoringbeam": "common"},
 }  # fmt: skip
 CUBES = {
@@ -130,11 +139,14 @@ CUBES = {
 
 @pytest.fixture(scope="module")
 def data(small_ms, line_ms, tmp_path_factory):
-    """Path or paths by name: one channel, a spectrum, three pointings, first and last together."""
+    """Path or paths by name: one channel, a spectrum, pointings, a wide band; two together."""
     three = {"channels": 3, "width": "200MHz", "pointings": ((0, 0), (10, 0), (5, 8))}
     mosaic = simulate(tmp_path_factory.mktemp("parity") / "mosaic.ms", SOURCES, seed=3, **three)
+    band = {"channels": 4, "width": "10GHz"}
+    wide = simulate(tmp_path_factory.mktemp("wide") / "wide.ms", SOURCES, seed=4, **band)
+    paths = {"small": small_ms, "line": line_ms, "mosaic": mosaic, "wide": wide}
     several = [small_ms.path, mosaic.path]
-    return {"small": small_ms.path, "line": line_ms.path, "mosaic": mosaic.path, "several": several}
+    return {name: one.path for name, one in paths.items()} | {"several": several}
 
 
 @pytest.fixture
@@ -233,8 +245,10 @@ def compare(data, calls):
         expected, found = read(f"theirs{suffix}"), read(f"ours{suffix}")
         where = f"{suffix} of {values}"
         assert_alike(found["header"], expected["header"], where)
-        assert_array_equal(found["good"], expected["good"], err_msg=f"mask of {where}")
-        if same & {Path(suffix).suffix, "all"}:
+        # A spectral index is masked where the image is faint, which is the deconvolver's.
+        if values["niter"] == 0 or suffix not in (".alpha", ".alpha.error", ".beta"):
+            assert_array_equal(found["good"], expected["good"], err_msg=f"mask of {where}")
+        if same & {re.sub(r"\.tt\d$", "", suffix), "all"}:
             assert_allclose(found["pixels"], expected["pixels"], atol=1e-7, err_msg=where)
 
 

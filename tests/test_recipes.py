@@ -168,18 +168,6 @@ RUNNING = {
         },
         ["deconvolver", "niter"],
     ),
-    # the same guide without Taylor terms
-    "VLA self-calibration, one term": (
-        VLA_SELFCAL | {"deconvolver": "hogbom", "interactive": False},
-        ["deconvolver", "niter"],
-    ),
-}  # fmt: skip
-#: What is refused: parameters, and what the error says of the feature and the way out.
-REFUSED = {
-    "VLA self-calibration": (
-        VLA_SELFCAL | {"deconvolver": "mtmfs", "nterms": 2, "interactive": True},
-        "deconvolver='mtmfs' is not supported yet: use deconvolver='ddpm'",
-    ),
     # https://github.com/jjtobin/auto_selfcal, selfcal_helpers.py
     "auto_selfcal": (
         {
@@ -195,7 +183,7 @@ REFUSED = {
             "threshold": "0.0Jy", "parallel": False, "phasecenter": "", "startmodel": "",
             "datacolumn": "corrected", "spw": ["0,1"], "wprojplanes": 1, "verbose": True,
         },
-        "deconvolver='mtmfs' is not supported yet: .* one image of the whole band",
+        ["scales", "smallscalebias", "niter"],
     ),
     # VLASS single epoch continuum, as in CASA's stakeholder tests (J1302)
     "VLASS": (
@@ -208,11 +196,28 @@ REFUSED = {
             "robust": 1.0, "nsigma": 2.0, "cycleniter": 5000, "cyclefactor": 3,
             "smallscalebias": 0.4, "pointingoffsetsigdev": [300, 30], "wbawp": True,
         },
-        "deconvolver='mtmfs' is not supported yet",
+        ["scales", "smallscalebias", "cycleniter", "cyclefactor"],
     ),
     "uGMRT, CAPTURE with Taylor terms": (
         CAPTURE | {"deconvolver": "mtmfs", "nterms": 2},
-        "deconvolver='mtmfs' is not supported yet",
+        ["scales", "smallscalebias", "niter", "cyclefactor"],
+    ),
+    # the guide, not interactive
+    "VLA self-calibration, Taylor terms": (
+        VLA_SELFCAL | {"deconvolver": "mtmfs", "nterms": 2, "interactive": False},
+        ["niter"],
+    ),
+    # the same guide without Taylor terms
+    "VLA self-calibration, one term": (
+        VLA_SELFCAL | {"deconvolver": "hogbom", "interactive": False},
+        ["deconvolver", "niter"],
+    ),
+}  # fmt: skip
+#: What is refused: parameters, and what the error says of the feature and the way out.
+REFUSED = {
+    "VLA self-calibration": (
+        VLA_SELFCAL | {"deconvolver": "mtmfs", "nterms": 2, "interactive": True},
+        "interactive=True is not supported yet: use interactive=False",
     ),
     # IDIA's pipeline, https://github.com/mb010/IRISprocessMeerKAT, selfcal_part1.py
     "MeerKAT, processMeerKAT": (

@@ -46,10 +46,19 @@ def test_counts_are_parameters():
         ({"imagename": "file/out"}, "imagename must lie in a folder .* is not a folder"),
         # what does not work yet
         (
-            {"deconvolver": "mtmfs"},
-            "deconvolver='mtmfs' is not supported yet: use deconvolver='ddpm'",
+            {"deconvolver": "mtmfs", "dirtyimage": "dirty.fits", "vis": ""},
+            "deconvolver='mtmfs' with dirtyimage is not supported yet: use vis",
         ),
-        ({"deconvolver": "mtmfs", "nterms": 3}, "deconvolver='mtmfs' is not supported yet"),
+        (
+            {"deconvolver": "mtmfs", "gridder": "mosaic", "psfphasecenter": "J2000 1h 2d"},
+            "deconvolver='mtmfs' with psfphasecenter='J2000 1h 2d' is not supported yet",
+        ),
+        ({"deconvolver": "mtmfs", "nterms": 6}, "nterms must be 1 to 5 with .*'mtmfs', got 6"),
+        ({"deconvolver": "mtmfs", "nterms": 0}, "nterms must be 1 to 5 with .*'mtmfs', got 0"),
+        (
+            {"deconvolver": "mtmfs", "specmode": "cube"},
+            "deconvolver='mtmfs' must have specmode='mfs', .* got 'cube'",
+        ),
         ({"specmode": "mvc"}, "specmode='mvc' is not supported yet: use specmode='mfs'"),
         ({"stokes": "IQUV"}, "stokes='IQUV' is not supported yet: use one of 'I', 'pseudoI',"),
         ({"stokes": "V"}, "stokes='V' is not supported yet: .* or tclean"),

@@ -24,9 +24,9 @@ def write_components(path: str, catalogue: QTable, spectral: str = "LSRK") -> No
         New component list (.cl); it must not exist.
     catalogue : QTable
         Columns name, ra, dec [deg], flux [Jy], major, minor [arcsec], pa [deg],
-        resolved, freq [Hz]. A source that is not resolved becomes a point, the
-        others a Gaussian. Positions are ICRS unless ``catalogue.meta["RADESYS"]``
-        says FK5 (J2000), FK4 (B1950) or GALACTIC.
+        resolved, freq [Hz], and alpha where spectra are known. A source that is not resolved
+        becomes a point, the others a Gaussian. Positions are ICRS unless
+        ``catalogue.meta["RADESYS"]`` says FK5 (J2000), FK4 (B1950) or GALACTIC.
     spectral : str
         CASA's name of the reference frame of freq.
 
@@ -109,7 +109,7 @@ def component(source: Row, frame: str = "ICRS", spectral: str = "LSRK") -> dict:
     frame, spectral : str
         CASA's names of the reference frames of ra and dec, and of freq.
     """
-    arguments = {
+    arguments: dict[str, object] = {
         "flux": [float(source["flux"].to_value("Jy")), 0.0, 0.0, 0.0],
         "fluxunit": "Jy",
         "polarization": "Stokes",
@@ -123,6 +123,8 @@ def component(source: Row, frame: str = "ICRS", spectral: str = "LSRK") -> dict:
     }
     if np.isfinite(source["freq"]):
         arguments["freq"] = f"{spectral} {source['freq'].to_value('Hz'):.6f}Hz"
+    if "alpha" in source.colnames:
+        arguments |= {"spectrumtype": "spectral index", "index": float(source["alpha"])}
     if source["resolved"]:
         # CASA takes no Gaussian of zero width, which is what a source resolved along one axis has.
         minor = max(source["minor"].to_value("arcsec"), 0.01 * source["major"].to_value("arcsec"))

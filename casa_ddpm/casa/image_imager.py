@@ -32,6 +32,7 @@ from casa_ddpm.casa.inputs import (
     psf_data,
     read_input,
 )
+from casa_ddpm.casa.names import Names
 from casa_ddpm.dirty import Beam, DirtyImage
 
 
@@ -66,6 +67,8 @@ class ImageImager:
     ----------
     imagename : str
         The prefix that is used.
+    names : Names
+        The products' names.
 
     Raises
     ------
@@ -87,7 +90,7 @@ class ImageImager:
     ) -> None:
         if not restart:
             imagename = next_name(imagename)
-        self.imagename = imagename
+        self.imagename, self.names = imagename, Names(imagename)
         paths = {
             "dirtyimage": dirtyimage,
             "psfimage": psfimage,

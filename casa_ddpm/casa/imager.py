@@ -29,6 +29,7 @@ from casa_ddpm.casa.images import (
     write_image,
     write_planes,
 )
+from casa_ddpm.casa.names import Names
 from casa_ddpm.casa.parameters import (
     NO_CLEAN,
     check_parameters,
@@ -42,6 +43,7 @@ from casa_ddpm.casa.sensitivity import thermal_noise
 from casa_ddpm.casa.visibilities import check_data, falls_back, most_fields
 from casa_ddpm.dirty import DirtyImage
 from casa_ddpm.frame import check_cell
+from casa_ddpm.taylor import Taylor
 
 
 class VisibilityImager:
@@ -49,13 +51,14 @@ class VisibilityImager:
 
     The data selection, weighting, gridding, normalisation and restoration are
     tclean's for the same parameters, and so are the products. The images are
-    of one plane (specmode 'mfs') or of a plane for each channel ('cube', 'cubedata').
+    of one plane (specmode 'mfs') or of a plane for each channel ('cube', 'cubedata'). With
+    deconvolver 'mtmfs' there are `nterms` images of one plane, Taylor terms of the spectrum.
 
     Parameters
     ----------
     parameters : dict
         tclean's parameters by name; those not given take tclean's defaults.
-        CLEAN's own (deconvolver, niter, gain, ...) are without effect. Keys
+        CLEAN's own (niter, gain, deconvolver but for 'mtmfs', ...) are without effect. Keys
         that tclean does not know are passed over.
 
     Attributes
@@ -63,6 +66,8 @@ class VisibilityImager:
     imagename : str
         Prefix of the products; with ``restart=False`` the one that tclean
         would count up to.
+    names : Names
+        The products' names.
 
     Raises
     ------
@@ -94,10 +99,14 @@ class VisibilityImager:
         self._imager: PySynthesisImager | None = None
         self._outliers: outliers.Outliers | None = None
         self._thermal: float | None = None
-        self._settings = imager_settings(self.parameters | NO_CLEAN | {"savemodel": "none"})
+        terms = self.parameters["nterms"] if self.parameters["deconvolver"] == "mtmfs" else 0
+        spectrum = {"deconvolver": "mtmfs", "nterms": terms} if terms else {}
+        none = NO_CLEAN | spectrum | {"savemodel": "none"}
+        self._settings = imager_settings(self.parameters | none)
         self.imagename: str = self.parameters["imagename"]
         if not self.parameters["restart"]:
             self.imagename = next_name(self.imagename)
+        self.names = Names(self.imagename, terms)
         # CASA must not count the name up once more.
         self._settings |= {"imagename": self.imagename, "restart": True}
         with readable(self.parameters, ValueError):
@@ -132,7 +141,8 @@ class VisibilityImager:
         list of DirtyImage
             One for each channel, None where it has no data. Their data are the
             .residual: the dirty image, or, where `startmodel` or a .model on disk
-            continues an earlier run, what that model leaves of it (see `model`).
+            continues an earlier run, what that model leaves of it (see `model`). Of
+            several Taylor terms the first one's, of the frequency that the band's mean is at.
         """
         with readable(self.parameters, RuntimeError):
             self._make_images(self._open())
@@ -153,49 +163,65 @@ class VisibilityImager:
         if self.only_dirty:
             return planes
         thermal = self._thermal = thermal_noise(self.parameters, self._records)
-        return [plane and replace(plane, thermal=thermal) for plane in planes]
+        shift = 1 + (self.taylor().centre if self.names.terms else 0.0)
+        return [
+            plane and replace(plane, thermal=thermal, freq=plane.freq and plane.freq * shift)
+            for plane in planes
+        ]
+
+    def taylor(self) -> Taylor:
+        """The Taylor terms of the band, as the images .psf.tt0, ... have them."""
+        return Taylor(self.names.read(".psf"))
+
+    def left(self) -> np.ndarray:
+        """All of the .residual on disk, shape (n, ny, nx) [Jy/beam]."""
+        return self.names.read(".residual")
 
     def model(self) -> np.ndarray | None:
-        """The .model on disk, shape (nplane, ny, nx) [Jy/pixel]; None where there is none."""
-        path = self.imagename + ".model"
-        return read_planes(path) if os.path.isdir(path) else None
+        """The .model on disk, shape (n, ny, nx) [Jy/pixel]; None where there is none."""
+        return self.names.read(".model") if self.names.there(".model") else None
 
     def residual(self, model: np.ndarray) -> np.ndarray:
         """Major cycle: subtract a model from the visibilities and image what is left.
 
         Parameters
         ----------
-        model : ndarray, shape (nplane, ny, nx)
-            Apparent sky [Jy/pixel]; becomes the .model.
+        model : ndarray, shape (n, ny, nx)
+            Apparent sky [Jy/pixel] of every channel, or Taylor terms of it; becomes the .model.
 
         Returns
         -------
-        ndarray, shape (nplane, ny, nx)
+        ndarray, shape (n, ny, nx)
             The new .residual [Jy/beam].
         """
         imager = self._open()
-        path = self.imagename + ".model"
         places = self._bright_places(model)
-        if os.path.isdir(path):
-            write_planes(path, model)
-        else:
-            write_image(path, model, self.imagename + ".residual", "Jy/pixel", masked=False)
-            with opened(path) as tool:
-                weighted = os.path.isdir(self.imagename + ".weight")
-                tool.setmiscinfo(tool.miscinfo() | {"useweightimage": weighted})
+        if not self.names.there(".model"):
+            self._begin_model()
+        self.names.write(".model", model)
         with readable(self.parameters, RuntimeError):
             if len(places):
                 left = self._open_outliers(places).cycle(np.asarray(model[0], np.float32))
-                write_planes(self.imagename + ".residual", left[None])
+                write_planes(self.names.path(".residual"), left[None])
             else:
                 imager.runMajorCycle()
-        return read_planes(self.imagename + ".residual")
+        return self.left()
+
+    def _begin_model(self) -> None:
+        """Write a .model of zeros, as CASA's own begin."""
+        template = self.names.path(".residual")
+        nothing = np.zeros_like(read_planes(template))
+        for path in self.names.paths(".model"):
+            write_image(path, nothing, template, "Jy/pixel", masked=False)
+            with opened(path) as tool:
+                weighted = os.path.isdir(self.names.path(".weight"))
+                tool.setmiscinfo(tool.miscinfo() | {"useweightimage": weighted})
 
     def _bright_places(self, model: np.ndarray) -> np.ndarray:
         """Where a model is so bright that the gridder's errors would be above the noise."""
         known = np.zeros((0, 2), int)
         # It is known of a single plane that one gridding function makes.
-        if self._thermal is None or self.parameters["facets"] != 1:
+        if self._thermal is None or self.parameters["facets"] != 1 or self.names.terms:
             return known
         if self._outliers is not None:
             known = self._outliers.places
@@ -216,7 +242,7 @@ class VisibilityImager:
 
     def restorable(self) -> bool:
         """Whether there is what `restore` makes an image of."""
-        return all(os.path.isdir(self.imagename + suffix) for suffix in (".residual", ".psf"))
+        return self.names.there(".residual") and self.names.there(".psf")
 
     def restore(self, pbcor: bool = False) -> None:
         """Write .image, the model convolved with the clean beam plus the residual.
@@ -313,16 +339,17 @@ class VisibilityImager:
         """What a reconstruction would refuse, before the data are imaged."""
         if self.only_dirty:
             return
-        with opened(self.imagename + ".psf") as tool:
+        path = self.names.path(".psf")
+        with opened(path) as tool:
             beams, cell = read_beams(tool), square_cell(tool.coordsys().torecord())
-        for beam, psf in zip(beams, read_planes(self.imagename + ".psf"), strict=True):
+        for beam, psf in zip(beams, read_planes(path), strict=True):
             # What is blank is complained of as such, later.
             if beam is not None and psf.any():
                 check_cell(beam, cell)
 
     def _read_planes(self) -> list[DirtyImage | None]:
         try:
-            return read_dirty(self.imagename)
+            return read_dirty(self.imagename, self.names.end)
         except ValueError as error:
             if (facets := self.parameters["facets"]) == 1:
                 raise
@@ -361,7 +388,8 @@ class VisibilityImager:
         """What an earlier run has left must fit, since tclean (and so this) would go on with it."""
         self._check_needed()
         size = np.broadcast_to(self.parameters["imsize"], 2)
-        for path in (self.imagename + suffix for suffix in (".psf", ".residual", ".model")):
+        kinds = (".psf", ".residual", ".model")
+        for path in (path for suffix in kinds for path in self.names.paths(suffix)):
             if os.path.isdir(path):
                 with opened(path) as tool:
                     shape = tool.shape()[:2]
@@ -376,7 +404,7 @@ class VisibilityImager:
         p = self.parameters
         nothing = self.only_dirty and not p["calcpsf"] and not p["calcres"]
         if nothing and p["savemodel"] != "none":
-            path = self.imagename + ".model"
+            path = self.names.path(".model")
             if not os.path.isdir(path) and p["startmodel"] in ("", [], [""]):
                 raise FileNotFoundError(
                     f"savemodel={p['savemodel']!r} needs {path!r}, which does not exist, or a "
@@ -384,7 +412,7 @@ class VisibilityImager:
                 )
             return
         for switch, suffix in (("calcpsf", ".psf"), ("calcres", ".residual")):
-            path = self.imagename + suffix
+            path = self.names.path(suffix)
             needed = not self.only_dirty or nothing or (switch == "calcpsf" and p["calcres"])
             if not p[switch] and not os.path.isdir(path) and needed:
                 raise FileNotFoundError(f"{switch}=False needs {path!r}, which does not exist")

@@ -14,15 +14,16 @@ from casatools import image, table
 
 from casa_ddpm.casa.coordinates import ARCSEC_PER_RAD, equatorial_wcs, frequency, square_cell
 from casa_ddpm.dirty import Beam, DirtyImage
-from casa_ddpm.suffixes import OURS
+from casa_ddpm.suffixes import OURS, SPECTRA, each_term
 
+_RESTORED = (*each_term(".image"), *SPECTRA)
 #: Suffixes of the products, tclean's first, in the order of docs.
 SUFFIXES = (
-    ".psf", ".pb", ".weight", ".sumwt", ".residual", ".model", ".image", ".image.pbcor", ".mask",
-    *OURS,
+    *each_term(".psf", ".pb", ".weight", ".sumwt", ".residual", ".model"),
+    *_RESTORED, *(f"{suffix}.pbcor" for suffix in _RESTORED), ".mask", *OURS,
 )  # fmt: skip
 #: By which tclean tells that a name is taken, and this task as well.
-_TAKEN = (".image", ".residual", ".model", ".psf", ".sumwt", ".unfinished", *OURS)
+_TAKEN = (*each_term(".image", ".residual", ".model", ".psf", ".sumwt"), ".unfinished", *OURS)
 
 
 @contextmanager
@@ -70,13 +71,15 @@ def write_planes(path: str, data: np.ndarray) -> None:
         tool.putchunk(_pixels("data", data, tool.shape()))
 
 
-def read_dirty(imagename: str) -> list[DirtyImage | None]:
+def read_dirty(imagename: str, end: str = "") -> list[DirtyImage | None]:
     """The dirty images of the products .residual, .psf and, if there is one, .pb.
 
     Parameters
     ----------
     imagename : str
         Prefix of the products.
+    end : str
+        How their names end, ".tt0" for those of the first Taylor term.
 
     Returns
     -------
@@ -84,15 +87,15 @@ def read_dirty(imagename: str) -> list[DirtyImage | None]:
         One for each channel, None where it has no data. pb is NaN where CASA masks the image, which
         pblimit < 0 has it not do, and 0 where it masks the beam.
     """
-    pb = imagename + ".pb"
-    with opened(imagename + ".psf") as tool:
+    psf, residual, pb = (imagename + suffix + end for suffix in (".psf", ".residual", ".pb"))
+    with opened(psf) as tool:
         psfs, beams = _planes(tool), read_beams(tool)
-    with opened(imagename + ".residual") as tool:
+    with opened(residual) as tool:
         data, imaged, record = _planes(tool), _mask(tool), tool.coordsys().torecord()
     primary = _primary_beams(pb, imaged) if os.path.isdir(pb) else [_flat(one) for one in imaged]
     wcs, cell = equatorial_wcs(record), square_cell(record)
     if psfs[0].any() and len(psfs) == 1 and beams[0] is None:
-        raise ValueError(f"{imagename}.psf must have a restoring beam, CASA could not fit one")
+        raise ValueError(f"{psf} must have a restoring beam, CASA could not fit one")
     return [
         DirtyImage(
             data=data[k],

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import IO
 
 from casa_ddpm.casa.images import SUFFIXES, log
+from casa_ddpm.suffixes import each_term
 
 #: Suffix of the journal's folder.
 FOLDER = ".unfinished"
@@ -30,7 +31,7 @@ FOLDER = ".unfinished"
 RECORD = "before.json"
 #: Products that CASA opens where they exist, and writes in place: the run has to find them, so
 #: copies are kept. All others are written anew, or not at all.
-IN_PLACE = (".psf", ".pb", ".weight", ".sumwt", ".residual", ".model", ".mask")
+IN_PLACE = (*each_term(".psf", ".pb", ".weight", ".sumwt", ".residual", ".model"), ".mask")
 #: What CASA leaves beside the products when it is stopped.
 SCRATCH = (".work.temp", ".prev.mask", ".gridwt", ".workdirectory", ".cf", ".outliers")
 

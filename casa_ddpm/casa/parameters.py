@@ -27,7 +27,10 @@ SPECMODES = ("mfs", "cont", "cube", "cubedata", "cubesource")
 #: Pixels of which images of the sky can be made [arcsec].
 FINEST, WIDEST = 1e-9, 90 * 3600
 #: CLEAN's minor cycle is not run; these make CASA set up nothing for it.
-NO_CLEAN = {"deconvolver": "hogbom", "niter": 0, "nmajor": -1, "interactive": False, "nterms": 1}
+NO_CLEAN = {
+    "deconvolver": "hogbom", "nterms": 1, "scales": [], "niter": 0, "nmajor": -1,
+    "interactive": False,
+}  # fmt: skip
 
 
 def tclean_defaults() -> dict:

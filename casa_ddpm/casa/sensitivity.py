@@ -52,7 +52,9 @@ def _sensitivity(records: Callable[..., ImagerParameters]) -> float:
     # Under a name of its own: CASA takes the normalisation of a PSF back that is on disk.
     with TemporaryDirectory() as folder:
         name = os.path.join(folder, "image")
-        imager = PySynthesisImager(params=records(imagename=name, startmodel="", mask=""))
+        # The first Taylor term's is that of the whole band.
+        plain = {"startmodel": "", "mask": "", "deconvolver": "hogbom", "nterms": 1}
+        imager = PySynthesisImager(params=records(imagename=name, **plain))
         try:
             imager.initializeImagers()
             imager.setWeighting()

@@ -18,6 +18,7 @@ RULES: tuple[Callable[[Values], None], ...] = (
     imagename.imagename_given,
     support.supported,
     numbers.whole_numbers,
+    numbers.terms_of_spectra,
     numbers.some_pass,
     numbers.minprob_is_probability,
     quantities.thermalnoise_is_flux,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from casa_ddpm.suffixes import MOST_TERMS
+
 from .values import Values
 
 #: Whole numbers and the least they may be.
@@ -44,6 +46,21 @@ def whole_numbers(values: Values) -> None:
     for name in ("nchan", "facets", "npixels", "growiterations"):
         if values[name] > LARGEST:
             raise ValueError(f"{name} must be at most {LARGEST}, got {values[name]}")
+
+
+def terms_of_spectra(values: Values) -> None:
+    """Have Taylor terms of the spectrum, as many as there are names for, of one image."""
+    if values["deconvolver"] != "mtmfs":
+        return
+    if not 1 <= values["nterms"] <= MOST_TERMS:
+        raise ValueError(
+            f"nterms must be 1 to {MOST_TERMS} with deconvolver='mtmfs', got {values['nterms']}"
+        )
+    if values["specmode"] not in ("mfs", "cont"):
+        raise ValueError(
+            "deconvolver='mtmfs' must have specmode='mfs', as a channel has no spectrum, got "
+            f"{values['specmode']!r}: use deconvolver='ddpm'"
+        )
 
 
 def some_pass(values: Values) -> None:

@@ -12,10 +12,16 @@ INTENSITIES = ("I", "pseudoI", "XX", "YY", "RR", "LL")
 #: What is not supported yet: when, how it is called, and what to do instead.
 NOT_YET: tuple[tuple[Callable[[Values], bool], str, str], ...] = (
     (
-        lambda v: v["deconvolver"] == "mtmfs",
-        "deconvolver='mtmfs'",
-        "use deconvolver='ddpm', which makes one image of the whole band (nterms=1), named"
-        " without .tt0",
+        lambda v: v["deconvolver"] == "mtmfs" and v["dirtyimage"],
+        "deconvolver='mtmfs' with dirtyimage",
+        "use vis, whose Taylor terms are imaged, or deconvolver='ddpm'",
+    ),
+    (
+        lambda v: (
+            v["deconvolver"] == "mtmfs" and v["psfphasecenter"] != "" and "mosaic" in v["gridder"]
+        ),
+        "deconvolver='mtmfs' with psfphasecenter={psfphasecenter!r}",
+        "use psfphasecenter=''",
     ),
     (
         lambda v: v["specmode"] == "mvc",

@@ -1,0 +1,156 @@
+"""The task on a wide band: Taylor terms, spectral indices, and going on from them."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.table import QTable
+from conftest import pixels, simulate
+
+from casa_ddpm import ddpmclean
+
+pytestmark = pytest.mark.casa
+
+#: East and north [arcsec], flux at 275 GHz [Jy] and spectral index.
+SOURCES = ((0.0, 0.0, 6e-3, -0.8), (3.0, -2.5, 3e-3, 1.6), (-3.2, 2.0, 1.5e-3, 0.3))
+VALUES = {
+    "imsize": 128, "cell": "0.12arcsec", "datacolumn": "data", "deconvolver": "mtmfs",
+    "nsamples": 6, "nmajor": 1,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory):
+    """A MeasurementSet of ten channels of 10 GHz from 230 GHz on."""
+    from casatools import table
+
+    path = tmp_path_factory.mktemp("mtmfs") / "wide.ms"
+    simulate(path, ((0, 0, 1e-9),), seed=8, channels=10, width="10GHz")
+    tool = table()
+    tool.open(f"{path}/SPECTRAL_WINDOW")
+    frequency = tool.getcol("CHAN_FREQ").ravel()
+    tool.done()
+    tool.open(str(path), nomodify=False)
+    uvw, data = tool.getcol("UVW"), tool.getcol("DATA")
+    for channel, value in enumerate(frequency):
+        waves = uvw[:2].T * value / 299_792_458
+        for east, north, flux, index in SOURCES:
+            place = np.radians(np.array([east, north]) / 3600)
+            phase = np.exp(2j * np.pi * waves @ place)
+            data[:, channel] += flux * (value / 275e9) ** index * phase
+    tool.putcol("DATA", data)
+    tool.done()
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def run(wide):
+    """Products of a run, by a name whose folder is the current one no more."""
+    name = str(Path(wide).parent / "run")
+    return name, ddpmclean(vis=wide, imagename=name, pbcor=True, **VALUES)
+
+
+def test_writes_tcleans_taylor_terms(run):
+    name, result = run
+    suffixes = {path.name.removeprefix("run.") for path in Path(name).parent.glob("run.*")}
+    terms = {
+        f"{kind}.tt{t}" for kind in ("model", "residual", "image", "psf", "sumwt") for t in (0, 1)
+    }
+    assert terms | {"psf.tt2", "alpha", "alpha.error", "image.tt1.pbcor", "mask"} <= suffixes
+    assert not {"model", "residual", "image", "psf"} & suffixes
+    assert {"model.std", "prob", "cl", "cat.ecsv", "png"} <= suffixes
+    assert pixels(f"{name}.residual.tt0").std() < 1.1 * result["ddpm"]["thermalnoise"]
+    assert result["summaryminor"][0][0][0]["iterDone"] == [6.0]
+
+
+def test_spectral_indices_and_fluxes_at_the_middle_of_the_band(run):
+    table = QTable.read(f"{run[0]}.cat.ecsv")
+    assert np.allclose(table["freq"].to_value("GHz"), 275, atol=0.01)
+    for east, north, flux, index in SOURCES:
+        away = np.hypot(table["x"].value - 64 + east / 0.12, table["y"].value - 64 - north / 0.12)
+        row = table[int(away.argmin())]
+        assert away.min() < 0.3 and row["prob"] > 0.9
+        assert row["flux_app"].value == pytest.approx(flux, rel=0.04)
+        # A straight line through a power law over a third of its frequency is off by 0.04.
+        assert abs(float(row["alpha"]) - index) < 3 * float(row["alpha_err"]) + 0.04
+        assert 0.01 < float(row["alpha_err"]) < 0.5
+
+
+def test_component_list_has_the_spectra(run):
+    from casatools import componentlist
+
+    table = QTable.read(f"{run[0]}.cat.ecsv")
+    tool = componentlist()
+    tool.open(f"{run[0]}.cl")
+    spectra = [tool.getspectrum(k) for k in range(tool.length())]
+    tool.done()
+    certain = table[table["prob"] >= 0.9]
+    assert len(spectra) == len(certain) >= len(SOURCES)
+    for spectrum, row in zip(spectra, certain, strict=True):
+        assert spectrum["type"] == "Spectral Index"
+        assert spectrum["index"] == pytest.approx(float(row["alpha"]))
+
+
+def test_alpha_image_is_casas_of_these_terms(run):
+    alpha = pixels(f"{run[0]}.alpha")[:, :, 0, 0]
+    assert alpha[64, 64] == pytest.approx(-0.8, abs=0.1)
+    assert alpha[64 - 25, 64 - 21] == pytest.approx(1.6, abs=0.3)
+
+
+@pytest.mark.slow
+def test_goes_on_from_taylor_terms(run, wide, tmp_path):
+    """From those on disk as from a startmodel; the indices stay, and tclean goes on as well."""
+    from casatasks import tclean
+
+    for path in Path(run[0]).parent.glob("run.*"):
+        copy = shutil.copytree if path.is_dir() else shutil.copy
+        copy(path, tmp_path / path.name)
+    before = QTable.read(f"{run[0]}.cat.ecsv")[:3]
+    start = [f"{run[0]}.model.tt{t}" for t in (0, 1)]
+    ddpmclean(vis=wide, imagename=str(tmp_path / "run"), **VALUES)
+    ddpmclean(vis=wide, imagename=str(tmp_path / "other"), startmodel=start, **VALUES)
+    for name in ("run", "other"):
+        after = QTable.read(tmp_path / f"{name}.cat.ecsv")[:3]
+        assert (np.abs(after["alpha"] - before["alpha"]) < before["alpha_err"]).all()
+        assert np.allclose(after["flux"].value, before["flux"].value, rtol=0.03)
+    fewer = {key: VALUES[key] for key in ("imsize", "cell", "datacolumn", "deconvolver")}
+    result = tclean(
+        vis=wide, imagename=str(tmp_path / "run"), niter=5, calcpsf=False, calcres=False, **fewer
+    )
+    assert result["iterdone"] > 0
+
+
+@pytest.mark.slow
+def test_model_column_has_the_spectra(wide, tmp_path):
+    from casatools import table
+
+    vis = shutil.copytree(wide, tmp_path / "copy.ms")
+    ddpmclean(vis=str(vis), imagename=str(tmp_path / "x"), savemodel="modelcolumn", **VALUES)
+    tool = table()
+    tool.open(str(vis))
+    total = np.abs(tool.getcol("MODEL_DATA")).mean((0, 2))
+    tool.done()
+    expected = sum(flux * (np.linspace(230, 320, 10) / 275) ** a for _, _, flux, a in SOURCES)
+    # The mean amplitude goes with the brightest source's spectrum.
+    assert total[0] / total[-1] == pytest.approx((230 / 320) ** -0.8, rel=0.2)
+    assert total.max() < 1.1 * expected.max()
+
+
+def test_a_failed_run_leaves_nothing(wide, tmp_path):
+    """One channel has no slope, which is known when the images of the terms are there."""
+    with pytest.raises(ValueError, match="nterms must be no more than the width of the band"):
+        ddpmclean(vis=wide, imagename=str(tmp_path / "x"), spw="0:3", **VALUES)
+    assert not list(tmp_path.iterdir())
+
+
+def test_products_without_terms_stay(run, wide, tmp_path):
+    """A run with Taylor terms replaces its own images alone."""
+    values = VALUES | {"nsamples": 2, "nsteps": 2, "vis": wide, "imagename": str(tmp_path / "x")}
+    ddpmclean(**values | {"deconvolver": "hogbom"})
+    before = pixels(str(tmp_path / "x.image"))
+    ddpmclean(**values)
+    assert np.array_equal(pixels(str(tmp_path / "x.image")), before)
+    assert (tmp_path / "x.image.tt0").is_dir()
