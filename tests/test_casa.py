@@ -258,6 +258,23 @@ def test_mask_is_tcleans(small_ms, parameters):
     assert not os.path.exists("ours.work.temp")
 
 
+def test_automatic_mask_of_a_channel_is_its_own(line_ms):
+    """Whatever channels there are beside it, and however often it is asked for."""
+    values = line_ms.parameters | {"specmode": "cubedata", "start": 0, "imagename": "cube"}
+    values |= {"usemask": "auto-multithresh", "niter": -1}
+    with casa.VisibilityImager(values | {"nchan": 2}) as imager:
+        imager.dirty()
+        masks = [imager.mask() for _ in range(3)]
+        assert not os.path.exists("cube.automask")
+    with casa.VisibilityImager(values | {"nchan": 1, "imagename": "alone"}) as imager:
+        imager.dirty()
+        alone = imager.mask()
+    assert 0 < alone.sum() < 0.1 * alone.size
+    for mask in masks:
+        assert_array_equal(mask[0], alone[0])
+        assert_array_equal(mask[1], masks[0][1])
+
+
 def test_several_measurement_sets(small_ms):
     shutil.copytree(small_ms.path, "copy.ms")
     parameters = small_ms.parameters | {"vis": [small_ms.path, "copy.ms"], "scan": ["1", ""]}

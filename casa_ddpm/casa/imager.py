@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from dataclasses import replace
 from types import TracebackType
 
@@ -17,6 +16,7 @@ from casatasks.private.imagerhelpers.input_parameters import ImagerParameters
 from casatools import synthesisutils, table
 
 from casa_ddpm.casa import outliers
+from casa_ddpm.casa.automask import update_mask
 from casa_ddpm.casa.complaints import readable, shaping, words
 from casa_ddpm.casa.coordinates import square_cell
 from casa_ddpm.casa.images import (
@@ -26,7 +26,6 @@ from casa_ddpm.casa.images import (
     read_beams,
     read_dirty,
     read_planes,
-    write_image,
     write_planes,
 )
 from casa_ddpm.casa.names import Names
@@ -130,8 +129,6 @@ class VisibilityImager:
         if self._imager is not None:
             imager, self._imager = self._imager, None
             imager.deleteTools()
-            # CASA's scratch for an automatic mask, which it needs until then
-            shutil.rmtree(self.imagename + ".work.temp", ignore_errors=True)
 
     def dirty(self) -> list[DirtyImage | None]:
         """Make .psf, .pb, .sumwt and .residual as ``tclean(niter=0)`` does.
@@ -197,7 +194,8 @@ class VisibilityImager:
         imager = self._open()
         places = self._bright_places(model)
         if not self.names.there(".model"):
-            self._begin_model()
+            for path in self.names.paths(".model"):
+                self.names.begin(path, "Jy/pixel")
         self.names.write(".model", model)
         with readable(self.parameters, RuntimeError):
             if len(places):
@@ -206,16 +204,6 @@ class VisibilityImager:
             else:
                 imager.runMajorCycle()
         return self.left()
-
-    def _begin_model(self) -> None:
-        """Write a .model of zeros, as CASA's own begin."""
-        template = self.names.path(".residual")
-        nothing = np.zeros_like(read_planes(template))
-        for path in self.names.paths(".model"):
-            write_image(path, nothing, template, "Jy/pixel", masked=False)
-            with opened(path) as tool:
-                weighted = os.path.isdir(self.names.path(".weight"))
-                tool.setmiscinfo(tool.miscinfo() | {"useweightimage": weighted})
 
     def _bright_places(self, model: np.ndarray) -> np.ndarray:
         """Where a model is so bright that the gridder's errors would be above the noise."""
@@ -265,6 +253,8 @@ class VisibilityImager:
         ndarray of bool, shape (nplane, ny, nx)
             True where sources are looked for.
         """
+        if self.parameters["usemask"] == "auto-multithresh":
+            return update_mask(self.names, self._records)
         deconvolver = self._open().SDtools[0]
         try:
             deconvolver.initminorcycle()

@@ -33,7 +33,9 @@ RECORD = "before.json"
 #: copies are kept. All others are written anew, or not at all.
 IN_PLACE = (*each_term(".psf", ".pb", ".weight", ".sumwt", ".residual", ".model"), ".mask")
 #: What CASA leaves beside the products when it is stopped.
-SCRATCH = (".work.temp", ".prev.mask", ".gridwt", ".workdirectory", ".cf", ".outliers")
+SCRATCH = (
+    ".work.temp", ".prev.mask", ".gridwt", ".workdirectory", ".cf", ".outliers", ".automask",
+)  # fmt: skip
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from casa_ddpm.casa.images import read_planes, write_planes
+from casa_ddpm.casa.images import opened, read_planes, write_image, write_planes
 from casa_ddpm.suffixes import SPECTRA
 
 #: Images of which there are 2 n - 1 for n terms, as products of two terms are seen through them.
@@ -65,6 +65,14 @@ class Names:
             return [suffix]
         count = 2 * self.terms - 1 if suffix in _OF_PAIRS else self.terms
         return [f"{suffix}.tt{term}" for term in range(count)]
+
+    def begin(self, path: str, unit: str) -> None:
+        """Write an image of zeros with the residual's axes, as CASA's own begin."""
+        template = self.path(".residual")
+        write_image(path, np.zeros_like(read_planes(template)), template, unit, masked=False)
+        with opened(path) as tool:
+            weighted = os.path.isdir(self.path(".weight"))
+            tool.setmiscinfo(tool.miscinfo() | {"useweightimage": weighted})
 
     def write(self, suffix: str, images: np.ndarray) -> None:
         """Replace the pixels of all images of a kind, shape (n, ny, nx)."""
