@@ -22,6 +22,9 @@ _HOME = {
 def __getattr__(name: str):
     if name not in _HOME:
         raise AttributeError(f"module 'casa_ddpm' has no attribute {name!r}")
+    if name == "ddpmclean":
+        # What a script imports of CASA after it finds its measures data as well.
+        import_module("casa_ddpm.measures").configure()
     return getattr(import_module(_HOME[name]), name)
 
 

@@ -37,7 +37,7 @@ def report() -> list[tuple[str, str, str]]:
     rows += [_package(name, "pip install 'casa-ddpm[casa]'") for name in CASA]
     rows += [_device(), _network(), _measures()]
     if measures.installed("casatasks"):
-        rows.append(_casa_imports())
+        rows += [_casa_imports(), _casa_alone()]
     return rows
 
 
@@ -114,12 +114,39 @@ def _measures() -> tuple[str, str, str]:
 
 
 def _casa_imports() -> tuple[str, str, str]:
-    """Whether CASA imports; in another process and folder, as it writes a log file there."""
-    code = "import casa_ddpm.casa, casatasks; print(casatasks.version_string())"
+    """Whether CASA imports."""
+    done = _run("import casa_ddpm.casa, casatasks; print(casatasks.version_string())")
+    if done is None:
+        return "CASA", f"does not import within {PATIENCE} s", "look at measures data above"
+    if done.returncode == 0:
+        return "CASA", f"{done.stdout.split()[-1]} imports", ""
+    reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+    return "CASA", f"does not import: {reason}", "mend what is missing above"
+
+
+def _casa_alone() -> tuple[str, str, str]:
+    """Whether it does where nothing of ours has told it where its measures data are."""
+    done = _run("import casatasks")
+    if done is not None and done.returncode == 0:
+        return "CASA by itself", "imports", ""
+    data = measures.casadata_path()
+    hint = (
+        f": in ~/.casa/config.py say measurespath = {data!r}, " if data else ": see its message, "
+    )
+    return (
+        "CASA by itself",
+        "does not import without casa_ddpm, so that casashell and scripts that import casatasks "
+        f"first do not work{hint}measures_auto_update = data_auto_update = False",
+        "",
+    )
+
+
+def _run(code: str) -> subprocess.CompletedProcess | None:
+    """Run Python elsewhere, as CASA writes a log file where it is; None where it takes too long."""
     path = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, sys.path)])
     with tempfile.TemporaryDirectory() as folder:
         try:
-            done = subprocess.run(
+            return subprocess.run(
                 [sys.executable, "-c", code],
                 cwd=folder,
                 env=os.environ | {"PYTHONPATH": path},
@@ -128,8 +155,4 @@ def _casa_imports() -> tuple[str, str, str]:
                 timeout=PATIENCE,
             )
         except subprocess.TimeoutExpired:
-            return "CASA", f"does not import within {PATIENCE} s", "look at measures data above"
-    if done.returncode == 0:
-        return "CASA", f"{done.stdout.split()[-1]} imports", ""
-    reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
-    return "CASA", f"does not import: {reason}", "mend what is missing above"
+            return None

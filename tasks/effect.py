@@ -15,14 +15,14 @@ CLEAN_ONLY = frozenset(
 
 #: Parameters of the imaging of visibilities, which change nothing beside a dirty image.
 VISIBILITIES_ONLY = frozenset(
-    "selectdata field spw timerange uvrange antenna scan observation intent datacolumn imsize cell"
-    " phasecenter projection reffreq nchan start width outframe veltype restfreq interpolation"
-    " perchanweightdensity gridder facets psfphasecenter wprojplanes vptable mosweight aterm psterm"
-    " wbawp conjbeams cfcache usepointing computepastep rotatepastep pointingoffsetsigdev normtype"
-    " weighting robust noise npixels uvtaper savemodel calcres calcpsf usemask mask pbmask"
-    " sidelobethreshold noisethreshold lownoisethreshold negativethreshold smoothfactor"
-    " minbeamfrac cutthreshold growiterations dogrowprune minpercentchange verbose fastnoise"
-    " parallel restoringbeam psfcutoff".split()
+    "selectdata field spw timerange uvrange antenna scan observation intent datacolumn imsize"
+    " cell phasecenter stokes projection specmode reffreq nchan start width outframe veltype"
+    " restfreq interpolation perchanweightdensity gridder facets psfphasecenter wprojplanes"
+    " vptable mosweight aterm psterm wbawp conjbeams cfcache usepointing computepastep"
+    " rotatepastep pointingoffsetsigdev normtype weighting robust noise npixels uvtaper"
+    " savemodel calcres calcpsf usemask mask pbmask sidelobethreshold noisethreshold"
+    " lownoisethreshold negativethreshold smoothfactor minbeamfrac cutthreshold growiterations"
+    " dogrowprune minpercentchange verbose fastnoise parallel restoringbeam psfcutoff".split()
 )
 
 

@@ -29,6 +29,10 @@ _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
 }
 
 
+#: Parameters that are paths, or may be, and that CASA's XML has as text.
+_PATHS = ("imagename", "startmodel", "mask", "vptable", "cfcache", "outlierfile", "network")
+
+
 @cache
 def task() -> Task:
     """The task ddpmclean, from the XML file beside this module."""
@@ -102,16 +106,16 @@ def check(parameter: Parameter, value: Any) -> Any:
     if parameter.bounds and not parameter.bounds[0] <= plain <= parameter.bounds[1]:
         low, high = parameter.bounds
         raise ValueError(f"{parameter.name} must be between {low:g} and {high:g}, got {plain!r}")
-    if parameter.types[0].startswith("path"):
+    if parameter.types[0].startswith("path") or parameter.name in _PATHS:
         return _expanded(plain)
     return plain
 
 
-def _expanded(path: str | list[str]) -> str | list[str]:
+def _expanded(path: Any) -> Any:
     """A path or list of paths with '~' replaced, as CASA does."""
     if isinstance(path, list):
-        return [os.path.expanduser(p) for p in path]
-    return os.path.expanduser(path)
+        return [_expanded(one) for one in path]
+    return os.path.expanduser(path) if isinstance(path, str) else path
 
 
 def _coerce(value: Any, parameter: Parameter) -> Any:

@@ -73,7 +73,7 @@ def write(
     catalogue.write(table, name, minprob=parameters["minprob"])
     # Outside of the primary beam there is no corrected flux.
     chosen = table[(table["prob"] >= parameters["minprob"]) & np.isfinite(table["flux"])]
-    casa.write_components(name + ".cl", chosen, casa.spectral_frame(template))
+    casa.write_components(name + ".cl", chosen, casa.spectral_frame(template, parameters["vis"]))
     _picture(name + ".png", planes, found, tables, parameters["minprob"])
     return chosen
 

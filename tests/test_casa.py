@@ -21,6 +21,7 @@ if not measures.installed("casatasks"):
     pytest.skip("casatasks is not installed", allow_module_level=True)
 measures.configure()
 
+import casatools  # noqa: E402
 from casatasks import exportfits, flagdata, tclean  # noqa: E402
 from casatools import componentlist, image  # noqa: E402
 
@@ -309,6 +310,47 @@ def test_a_coarse_cell_is_refused_before_the_data_are_imaged(small_ms):
     assert os.path.exists("x.psf") and not os.path.exists("x.residual")
 
 
+def test_a_month_that_is_none_leaves_no_lock(small_ms):
+    """CASA's own selection keeps the table locked for the rest of the process."""
+    parameters = small_ms.parameters | {"imagename": "x", "timerange": "2020/13/01"}
+    with pytest.raises(ValueError, match="timerange must have dates"):
+        casa.VisibilityImager(parameters)
+    tclean(imagename="y", niter=0, **small_ms.parameters)
+    assert os.path.exists("y.residual")
+
+
+def test_data_that_are_no_numbers_are_named(small_ms):
+    vis = shutil.copytree(small_ms.path, "nan.ms")
+    tool = casatools.table()
+    tool.open(vis, nomodify=False)
+    data = tool.getcol("DATA")
+    data[0, 0, 7] = np.nan
+    tool.putcol("DATA", data)
+    tool.done()
+    values = {"vis": vis, "imagename": "x", "niter": -1, "datacolumn": "DATA"}
+    parameters = small_ms.parameters | values
+    with (
+        casa.VisibilityImager(parameters) as imager,
+        pytest.raises(ValueError, match=r"vis='nan.ms' must hold numbers .* flagdata\(mode='clip'"),
+    ):
+        imager.dirty()
+
+
+def test_channels_of_the_data_are_in_the_datas_frame(line_ms):
+    """An image of cubedata does not say which that is."""
+    vis = shutil.copytree(line_ms.path, "topo.ms")
+    tool = casatools.table()
+    tool.open(f"{vis}/SPECTRAL_WINDOW", nomodify=False)
+    tool.putcol("MEAS_FREQ_REF", np.full(2, 5, np.int32))
+    tool.done()
+    values = line_ms.parameters | {"vis": vis, "imagename": "x", "nchan": 2}
+    with casa.VisibilityImager(values | {"specmode": "cubedata"}) as imager:
+        imager.dirty()
+    assert casa.spectral_frame("x.residual", vis) == "TOPO"
+    assert casa.spectral_frame("x.residual", ["", vis]) == "TOPO"
+    assert casa.spectral_frame("x.residual") == "LSRK"
+
+
 def test_locks_are_released_after_an_error(small_ms):
     with (
         pytest.raises(ZeroDivisionError),
@@ -334,6 +376,8 @@ WRONG = {
     "spw": ({"spw": "3"}, ValueError, "spw='3' selects nothing of vis"),
     "scan": ({"scan": "7"}, ValueError, "scan='7' selects nothing of vis"),
     "antenna": ({"antenna": "ZZ99"}, ValueError, "antenna='ZZ99' selects nothing of vis"),
+    "month": ({"timerange": "2020/13/01"}, ValueError, "timerange must have dates as year/month/"),
+    "day": ({"timerange": ">31/12/2020"}, ValueError, "timerange must have .* got '31/12/2020'"),
     "time": ({"timerange": ">2040/01/01"}, ValueError, "timerange='>2040/01/01' selects nothing"),
     "uvrange": ({"uvrange": "garbage"}, ValueError, "uvrange='garbage' selects .*Parse error"),
     "intent": ({"intent": "FOO"}, ValueError, "intent='FOO' selects nothing"),
@@ -724,6 +768,30 @@ def test_image_products_are_tcleans(imaged):
     assert np.abs(ours - residual)[middle].max() < 0.01 * 0.009
     pb = pixels("ours.pb")
     assert_allclose(pixels("ours.image.pbcor"), pixels("ours.image") / pb, rtol=1e-5)
+
+
+def test_a_primary_beam_is_of_the_run_that_was_given_it(imaged):
+    folder, _, _ = imaged
+    paths = [str(folder / f"in.{part}") for part in ("residual", "psf", "pb")]
+    with casa.ImageImager("x", *paths) as imager:
+        assert imager.dirty()[0].pb is not None
+    with casa.ImageImager("x", *paths[:2]) as imager:
+        assert imager.dirty()[0].pb is None
+    assert casa.products("x") == ["x.psf", "x.residual"]
+
+
+def test_a_mask_that_is_there_holds(imaged):
+    """Beside a dirty image as beside visibilities."""
+    folder, _, _ = imaged
+    paths = [str(folder / f"in.{part}") for part in ("residual", "psf")]
+    with casa.ImageImager("x", *paths) as imager:
+        imager.dirty()
+        assert imager.mask().all()
+        mine = np.zeros((1, 128, 160))
+        mine[0, 60:70, 80:90] = 1
+        casa.images.write_planes("x.mask", mine)
+        assert_array_equal(imager.mask(), mine > 0)
+    assert_array_equal(pixels("x.mask")[:, :, 0, 0].T, mine[0])
 
 
 def test_residual_is_the_sum_over_sources(imaged):

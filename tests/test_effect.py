@@ -27,6 +27,8 @@ def test_ineffective_of_a_recipe(folder):
 def test_ineffective_beside_a_dirty_image(folder):
     values = {"dirtyimage": "dirty.fits", "imagename": "out", "imsize": 512, "robust": 0.0}
     assert effect.ineffective(values) == ["imsize", "robust"]
+    cube = values | {"specmode": "cube", "stokes": "XX"}
+    assert effect.ineffective(cube) == ["imsize", "stokes", "specmode", "robust"]
 
 
 def test_defaults_are_not_ineffective():
@@ -35,3 +37,11 @@ def test_defaults_are_not_ineffective():
 
 def test_niter_0_has_an_effect():
     assert effect.ineffective({"niter": 0, "gain": 0.2}) == ["gain"]
+
+
+def test_taylor_terms_have_an_effect():
+    values = {"deconvolver": "mtmfs", "nterms": 3, "scales": [0, 5]}
+    assert effect.ineffective(values) == ["scales"]
+    assert effect.ineffective(values | {"deconvolver": "multiscale"}) == [
+        "deconvolver", "scales", "nterms",
+    ]  # fmt: skip

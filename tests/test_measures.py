@@ -175,3 +175,23 @@ def test_main_prints_how_to_mend(monkeypatch, capsys):
     assert "mend: pip install casatools" in out and "1 of 2 need mending" in out
     monkeypatch.setattr(doctor, "report", lambda: rows[:1])
     assert doctor.main() == 0
+
+
+def test_casa_by_itself(monkeypatch):
+    """Casashell does not know of casadata: the report says so, and how to tell it."""
+    failed = subprocess.CompletedProcess([], 1, "", "AutoUpdatesNotAllowed: ...")
+    monkeypatch.setattr(doctor, "_run", lambda code: failed)
+    monkeypatch.setattr(measures, "casadata_path", lambda: "/data")
+    name, state, mend = doctor._casa_alone()
+    assert name == "CASA by itself" and not mend
+    assert "casashell" in state and "measurespath = '/data'" in state
+    monkeypatch.setattr(doctor, "_run", lambda code: subprocess.CompletedProcess([], 0, "", ""))
+    assert doctor._casa_alone()[1] == "imports"
+
+
+@needs_casa
+@needs_data
+def test_casa_imports_after_the_task(run):
+    """A script of self-calibration: the task first, CASA's own tasks after it."""
+    code = "from casa_ddpm import ddpmclean; from casatasks import gaincal; print('[1]')"
+    assert run(code) == [1]

@@ -173,6 +173,10 @@ def test_accepted(folder, name, given, expected):
 def test_home_is_expanded(folder, monkeypatch):
     monkeypatch.setenv("HOME", str(folder))
     assert parameters.validate(valid(vis="~/a.ms"))["vis"] == str(folder / "a.ms")
+    (folder / "m.im").touch()
+    checked = parameters.validate(valid(imagename="~/x", mask=["~/m.im"], network="default"))
+    assert checked["imagename"] == str(folder / "x") and checked["network"] == "default"
+    assert checked["mask"] == [str(folder / "m.im")]
 
 
 def test_dirty_image_needs_no_cell(folder):

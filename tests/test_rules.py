@@ -69,6 +69,10 @@ def test_counts_are_parameters():
             {"startmodel": "m.model", "dirtyimage": "dirty.fits", "vis": ""},
             "startmodel must name an existing model .* 'm.model': not found",
         ),
+        (
+            {"startmodel": ["dirty.fits", "dirty.fits"], "dirtyimage": "dirty.fits", "vis": ""},
+            "startmodel must be one image beside dirtyimage, got",
+        ),
         # numbers
         ({"nsamples": 0}, "nsamples must be at least 1, got 0"),
         ({"nsteps": 1}, "nsteps must be at least 2, got 1"),

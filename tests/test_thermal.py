@@ -222,3 +222,34 @@ def timerange(seconds):
 
     times = [Time((seconds + step) / 86400, format="mjd") for step in (-10, 10)]
     return "~".join(time.strftime("%Y/%m/%d/%H:%M:%S") for time in times)
+
+
+@pytest.mark.parametrize("limit", ["_MOST_CHANNELS", "_MOST"])
+def test_a_part_stands_for_all_of_a_window(own, monkeypatch, limit):
+    """Windows of which not all is looked at count as much as if it were."""
+
+    def disturb(columns):
+        random = np.random.default_rng(7)
+        noise = random.normal(scale=5e-3, size=(2, *columns["DATA"].shape))
+        columns["DATA"] = noise[0] + 1j * noise[1]
+        # The rows of the second window are the last.
+        columns["DATA"][..., columns["DATA"].shape[-1] // 2 :] *= 3
+
+    change(own, disturb)
+    chosen = casa.tclean_defaults() | {"vis": str(own), "datacolumn": "data"}
+    # One channel of the first window, all four of the second.
+    chosen["spw"] = "0:1,1"
+    whole = scatter(chosen)
+    assert whole == pytest.approx(5e-3 * math.sqrt((1 + 4 * 9) / 5), rel=0.03)
+    monkeypatch.setattr(
+        f"casa_ddpm.casa.thermal.{limit}", 1 if limit == "_MOST_CHANNELS" else 20000
+    )
+    assert scatter(chosen) == pytest.approx(whole, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    "alias", [{"specmode": "cont"}, {"gridder": "ft"}, {"gridder": "widefield"}]
+)
+def test_known_under_every_name_of_the_same(observed, tmp_path, alias):
+    found, _ = thermal_noise(observed, tmp_path, **alias)
+    assert found == pytest.approx(observed.noise, rel=0.01)

@@ -10,6 +10,8 @@ from casa_ddpm.casa.parameters import tclean_defaults
 
 #: What CASA says of a parameter that it refuses, where it does not name it as we do.
 _ABOUT = {
+    "Mask image": "mask",
+    "existing image": "imagename",
     "FTMachine": "gridder",
     "ftmachine": "gridder",
     "telescope": "gridder",

@@ -160,6 +160,9 @@ class ImageImager:
         self._write(".psf", self._psf, beam=self._beam)
         if self._pb is not None:
             self._write(".pb", self._pb, masked=True)
+        elif os.path.isdir(stale := self.imagename + ".pb"):
+            log(f"Removed, as there is no pbimage: {stale} of an earlier run")
+            shutil.rmtree(stale)
         residual = self._data if model is None else self._subtract(model[0])
         self._write(".residual", residual, masked=True)
         planes = read_dirty(self.imagename)
@@ -227,6 +230,12 @@ class ImageImager:
         ndarray of bool, shape (1, ny, nx)
         """
         mask = np.ones(self._data.shape, bool) if self._field is None else self._field
+        path = self.imagename + ".mask"
+        if os.path.isdir(path):
+            there = read_input("mask", path)
+            check_grid(there, self._source)
+            log(f"The model may change where {path} says so, which is there already")
+            return (mask & (there.data > 0.5))[None]
         self._write(".mask", mask)
         return mask[None]
 

@@ -30,6 +30,7 @@ from casa_ddpm.casa.images import (
 )
 from casa_ddpm.casa.names import Names
 from casa_ddpm.casa.parameters import (
+    CONTINUUM,
     NO_CLEAN,
     check_parameters,
     imager_settings,
@@ -146,6 +147,7 @@ class VisibilityImager:
         # Without a pass the PSF alone can be made, or nothing but a model predicted.
         if self.only_dirty and not self.restorable():
             return []
+        self._check_numbers()
         planes, asked = self._read_planes(), shaping(self.parameters)
         if not any(planes):
             raise ValueError(
@@ -297,7 +299,8 @@ class VisibilityImager:
     def _open(self, **changes) -> PySynthesisImager:
         """CASA's imager, set up as tclean does."""
         if self._imager is None:
-            parallel = self.parameters["parallel"]
+            # CASA shares the channels of a cube among processes by itself.
+            parallel = self.parameters["parallel"] and self.parameters["specmode"] in CONTINUUM
             kind = PyParallelContSynthesisImager if parallel else PySynthesisImager
             self._imager = kind(params=self._records(**changes))
             try:
@@ -324,6 +327,18 @@ class VisibilityImager:
             imager.checkPB()
         if self.parameters["calcres"]:
             imager.runMajorCycle(isCleanCycle=False)
+
+    def _check_numbers(self) -> None:
+        """What CASA makes of data that are no numbers: an image without any."""
+        if self.only_dirty:
+            return
+        with opened(self.names.path(".residual")) as tool:
+            blank = np.isnan(tool.getchunk()).all((0, 1))
+        if blank.any():
+            raise ValueError(
+                f"vis={self.parameters['vis']!r} must hold numbers where it is not flagged, got "
+                "NaN or infinite ones: flagdata(mode='clip', clipminmax=[0, 1e9]) flags them"
+            )
 
     def _check_cell(self) -> None:
         """What a reconstruction would refuse, before the data are imaged."""

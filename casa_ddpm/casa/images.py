@@ -22,6 +22,8 @@ SUFFIXES = (
     *each_term(".psf", ".pb", ".weight", ".sumwt", ".residual", ".model"),
     *_RESTORED, *(f"{suffix}.pbcor" for suffix in _RESTORED), ".mask", *OURS,
 )  # fmt: skip
+#: Names of the frames of frequencies by their numbers (casacore's MFrequency::Types).
+_FRAMES = dict(enumerate("REST LSRK LSRD BARY GEO TOPO GALACTO LGROUP CMB".split()))
 #: By which tclean tells that a name is taken, and this task as well.
 _TAKEN = (*each_term(".image", ".residual", ".model", ".psf", ".sumwt"), ".unfinished", *OURS)
 
@@ -112,11 +114,29 @@ def read_dirty(imagename: str, end: str = "") -> list[DirtyImage | None]:
     ]
 
 
-def spectral_frame(path: str) -> str:
-    """CASA's name of the reference frame of an image's frequencies."""
+def spectral_frame(path: str, vis: str | list[str] = "") -> str:
+    """CASA's name of the reference frame of an image's frequencies.
+
+    Parameters
+    ----------
+    path : str
+        CASA image.
+    vis : str or list of str
+        Its MeasurementSets: an image of their own channels (cubedata) has their frame, and
+        does not say so.
+    """
     with opened(path) as tool:
         name = tool.coordsys().referencecode("spectral")[0]
-    return "LSRK" if name == "Undefined" else name
+    if name != "Undefined":
+        return name
+    for one in [vis] if isinstance(vis, str) else vis:
+        if os.path.isdir(f"{one}/SPECTRAL_WINDOW"):
+            windows = table()
+            windows.open(f"{one}/SPECTRAL_WINDOW")
+            code = int(windows.getcell("MEAS_FREQ_REF", 0))
+            windows.done()
+            return _FRAMES.get(code, "LSRK")
+    return "LSRK"
 
 
 def _flat(imaged: np.ndarray) -> np.ndarray | None:

@@ -175,12 +175,13 @@ def taken_back(imagename: str) -> bool:
         for suffix in _known()
         if suffix not in record["before"] and os.path.lexists(name + suffix)
     ]
-    log(
-        f"The run of {record['process']}, begun {record['started']}, did not finish: the products "
-        f"of {imagename} are taken back to what they were before it. Removed: "
-        f"{_listed(name, new)}. Put back: {_listed(name, back)}.",
-        "WARN",
-    )
+    if new or back:
+        log(
+            f"The run of {record['process']}, begun {record['started']}, did not finish: the "
+            f"products of {imagename} are taken back to what they were before it. Removed: "
+            f"{_listed(name, new)}. Put back: {_listed(name, back)}.",
+            "WARN",
+        )
     for suffix in new:
         _remove(name + suffix)
     for suffix in back:

@@ -23,7 +23,8 @@ RENAMED = {
     "smallscalebias": "scalebias",
 }
 #: Spectral modes: one plane of all channels, or a plane for each.
-SPECMODES = ("mfs", "cont", "cube", "cubedata", "cubesource")
+CONTINUUM = ("mfs", "cont")
+SPECMODES = (*CONTINUUM, "cube", "cubedata", "cubesource")
 #: Pixels of which images of the sky can be made [arcsec].
 FINEST, WIDEST = 1e-9, 90 * 3600
 #: CLEAN's minor cycle is not run; these make CASA set up nothing for it.
@@ -47,6 +48,8 @@ def normal(parameters: dict) -> dict:
         changed["vis"] = os.path.expanduser(vis)
     elif isinstance(vis, (list, tuple, np.ndarray)):
         changed["vis"] = [os.path.expanduser(str(path)) for path in vis]
+    if isinstance(changed["datacolumn"], str):
+        changed["datacolumn"] = changed["datacolumn"].lower()
     if isinstance(changed["uvtaper"], str):
         changed["uvtaper"] = [changed["uvtaper"]]
     if isinstance(changed["observation"], int):
@@ -153,7 +156,7 @@ def imager_settings(parameters: dict) -> dict:
     """
     given = {RENAMED.get(name, name): value for name, value in parameters.items()}
     given["chanchunks"] = 1
-    if parameters["specmode"] in ("mfs", "cont"):
+    if parameters["specmode"] in CONTINUUM:
         given |= {"specmode": "mfs", "perchanweightdensity": False}
     given["mosweight"] = given["mosweight"] and given["gridder"] in ("mosaic", "awp2")
     known = inspect.signature(ImagerParameters.__init__).parameters

@@ -12,10 +12,11 @@ from casatasks.private.imagerhelpers.input_parameters import ImagerParameters
 
 from casa_ddpm.casa.complaints import words
 from casa_ddpm.casa.images import log
+from casa_ddpm.casa.parameters import CONTINUUM
 from casa_ddpm.casa.thermal import scatter
 
 #: Gridders whose image has one noise throughout.
-_PLAIN = ("standard", "gridft", "wproject", "wprojectft")
+_PLAIN = ("standard", "gridft", "ft", "wproject", "wprojectft")
 
 
 def thermal_noise(parameters: dict, records: Callable[..., ImagerParameters]) -> float | None:
@@ -36,7 +37,8 @@ def thermal_noise(parameters: dict, records: Callable[..., ImagerParameters]) ->
         for that.
     """
     p = parameters
-    plain = p["gridder"] in _PLAIN and p["specmode"] == "mfs"
+    one = p["gridder"] in _PLAIN or (p["gridder"] == "widefield" and p["facets"] == 1)
+    plain = one and p["specmode"] in CONTINUUM
     if not plain or p["stokes"] != "I" or p["parallel"]:
         return None
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from casatools import table
@@ -107,8 +107,12 @@ def _differences(path: str, chosen: dict[str, str], column: str) -> Iterator[lis
         for number, (window, parallel) in enumerate(_descriptions(path)):
             rows, ranges = _selected(path, chosen, number)
             if parallel.any() and rows.size:
-                channels = _channels(path, window, ranges)
-                yield list(_pairs(path, main, rows, data, parallel, channels))
+                channels, number_of_channels = _channels(path, window, ranges)
+                some = rows[: _MOST // (parallel.size * len(channels)) + 1]
+                pairs = list(_pairs(path, main, some, data, parallel, channels))
+                # They stand for all visibilities of the window.
+                share = number_of_channels / len(channels) * len(rows) / len(some)
+                yield [replace(one, weight=share * one.weight) for one in pairs]
 
 
 def _selected(path: str, chosen: dict[str, str], number: int) -> tuple[np.ndarray, np.ndarray]:
@@ -133,14 +137,15 @@ def _descriptions(path: str) -> list[tuple[int, np.ndarray]]:
     ]
 
 
-def _channels(path: str, window: int, ranges: np.ndarray) -> range:
-    """The middle of the widest range of channels of a window that is selected."""
+def _channels(path: str, window: int, ranges: np.ndarray) -> tuple[range, int]:
+    """The middle of the widest range of channels of a window that is selected; their number."""
     with table_of(f"{path}/SPECTRAL_WINDOW") as windows:
         whole = [range(int(windows.getcell("NUM_CHAN", window)))]
     asked = [range(a, b + 1, step) for w, a, b, step in ranges.tolist() if w == window]
     widest = max(asked or whole, key=len)
     skipped = max(0, len(widest) - _MOST_CHANNELS) // 2
-    return widest[skipped : skipped + _MOST_CHANNELS]
+    number = sum(len(one) for one in asked or whole)
+    return widest[skipped : skipped + _MOST_CHANNELS], number
 
 
 def _pairs(
@@ -152,7 +157,7 @@ def _pairs(
     each = parallel.size * len(channels)
     # Three integrations at least: pairs that are cut apart are lost.
     step = max(3 * number * (number + 1) // 2, min(CHUNK, _CHUNK // each))
-    for start in range(0, min(len(rows), _MOST // each + 1), step):
+    for start in range(0, len(rows), step):
         part = main.selectrows(rows[start : start + step].tolist())
         try:
             yield _paired(part, data, parallel, channels)

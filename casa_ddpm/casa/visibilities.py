@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -144,6 +145,7 @@ def _has_data(path: str, chosen: dict[str, str]) -> bool:
 @contextmanager
 def open_selected(path: str, chosen: dict[str, str]) -> Iterator[ms]:
     """CASA's ms tool on what is selected of a MeasurementSet."""
+    _check_dates(chosen.get("timerange", ""))
     tool = ms()
     try:
         tool.open(path)
@@ -155,6 +157,16 @@ def open_selected(path: str, chosen: dict[str, str]) -> Iterator[ms]:
         yield tool
     finally:
         tool.done()
+
+
+def _check_dates(timerange: str) -> None:
+    """Check the dates of a time range: after one that is none CASA leaves its table locked."""
+    for date in re.findall(r"\d+/\d+/\d+", timerange):
+        year, month, day = map(int, date.split("/"))
+        if not (1858 <= year <= 9999 and 1 <= month <= 12 and 1 <= day <= 31):
+            raise ValueError(
+                f"timerange must have dates as year/month/day, got {date!r} in {timerange!r}"
+            )
 
 
 def selected_channels(tool: ms, chosen: dict[str, str]) -> np.ndarray:

@@ -44,7 +44,7 @@ def spectral_axis_known(values: Values) -> None:
 
 def datacolumn_known(values: Values) -> None:
     """Know the column of the data."""
-    if not values["dirtyimage"] and values["datacolumn"] not in DATACOLUMNS:
+    if not values["dirtyimage"] and values["datacolumn"].lower() not in DATACOLUMNS:
         raise ValueError(
             f"datacolumn must be one of {', '.join(map(repr, DATACOLUMNS))},"
             f" got {values['datacolumn']!r}"

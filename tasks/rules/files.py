@@ -116,6 +116,10 @@ def nothing_asked_for_is_dropped(values: Values) -> None:
     """Refuse beside a dirty image what shapes the products and what it cannot have."""
     if not values["dirtyimage"]:
         return
+    if len(as_list(values["startmodel"])) > 1:
+        raise ValueError(
+            f"startmodel must be one image beside dirtyimage, got {values['startmodel']!r}"
+        )
     for parameter, (plain, instead) in _NOT_OF_IMAGES.items():
         if values[parameter] not in plain:
             raise ValueError(
