@@ -26,8 +26,8 @@ from astropy.coordinates import SkyCoord
 from astropy.table import QTable, vstack
 from astropy.wcs.utils import pixel_to_skycoord
 from regions import EllipseSkyRegion, RegionMeta, Regions, RegionVisual
-from scipy import ndimage
 
+from casa_ddpm import primary_beam
 from casa_ddpm.dirty import Beam, DirtyImage
 from casa_ddpm.sources import FEW
 
@@ -36,7 +36,7 @@ EDGE, LOW_PB, BLENDED, FEW_REALISATIONS, NO_PB = 1, 2, 4, 8, 16
 LOWEST_PB = 0.2
 
 #: Of which there are columns where there are Taylor terms of the spectrum.
-SPECTRAL = ("alpha", "alpha_err")
+SPECTRAL = ("alpha", "alpha_err", "alpha_app")
 #: Name: (unit, description), in the order of the table.
 COLUMNS = {
     "name": (None, "IAU-style name"),
@@ -49,8 +49,9 @@ COLUMNS = {
     "flux_lo": (u.Jy, "Lower end of the 68 % interval of flux"),
     "flux_hi": (u.Jy, "Upper end of the 68 % interval of flux"),
     "flux_app": (u.Jy, "Apparent flux density"),
-    "alpha": (None, "Apparent spectral index, d log flux_app / d log freq"),
-    "alpha_err": (None, "Standard error of alpha"),
+    "alpha": (None, "Spectral index, d log flux / d log freq"),
+    "alpha_err": (None, "Standard error of alpha and alpha_app"),
+    "alpha_app": (None, "Apparent spectral index, d log flux_app / d log freq"),
     "peak": (u.Jy / u.beam, "Peak at the clean beam's resolution, corrected"),
     "rms": (u.Jy / u.beam, "Noise of the image, corrected for the primary beam"),
     "snr": (None, "peak / rms"),
@@ -77,6 +78,7 @@ def build(
     noise: float,
     frame: Frame | None = None,
     meta: Mapping[str, Any] | None = None,
+    narrowing: bool | None = True,
 ) -> QTable:
     """Make the catalogue of what `find_sources` measured.
 
@@ -92,6 +94,9 @@ def build(
         Takes x and y in the sources' pixels to those of `dirty`. Default: the same.
     meta : mapping, optional
         Numbers and strings to keep with the table, as network or seed.
+    narrowing : bool or None
+        Whether the primary beam narrows with frequency as that of one pointing does; None where
+        that is not known, and so alpha is not.
 
     Returns
     -------
@@ -113,7 +118,7 @@ def build(
     x, y = (np.asarray(sources[axis].value, float) for axis in ("x", "y"))
     if frame is not None:
         x, y = (np.asarray(axis, float) for axis in frame(x, y))
-    pb = _primary_beam(dirty, x, y)
+    pb = primary_beam.level(dirty, x, y)
     sky = _sky(dirty, x, y)
     columns: dict[str, Any] = {name: sources[name] for name in sources.colnames if name in COLUMNS}
     for name in ("flux", "flux_err", "flux_lo", "flux_hi", "peak"):
@@ -129,6 +134,8 @@ def build(
         "y": y * u.pix,
         "flags": _flags(sources, dirty, x, y, pb),
     }
+    if "alpha" in sources.colnames:
+        columns |= _spectra(sources, narrowing, primary_beam.spectral_index(dirty, x, y))
     if dirty.wcs is not None:
         columns |= _upright(sources, north(dirty.wcs, x, y))
     return _table(columns, {**_header(dirty, noise, sky), **(meta or {})})
@@ -216,15 +223,11 @@ def write(
     return [str(path) for path in paths.values()]
 
 
-def _primary_beam(dirty: DirtyImage, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The primary beam at each source, shape (K,); NaN where it is undefined."""
-    if dirty.pb is None:
-        return np.ones(x.shape)
-    known = np.where(np.isfinite(dirty.pb) & (dirty.pb > 0), dirty.pb, np.nan)
-    pb = ndimage.map_coordinates(known, [y, x], order=1, mode="nearest")
-    # Between pixels of which one is undefined, the nearest decides.
-    nearest = ndimage.map_coordinates(known, [y, x], order=0, mode="nearest")
-    return np.where(np.isfinite(pb), pb, nearest)
+def _spectra(sources: QTable, narrowing: bool | None, beam: np.ndarray) -> dict[str, Any]:
+    """Spectral indices, given that of the primary beam of one pointing, shape (n,)."""
+    apparent = np.asarray(sources["alpha"], float)
+    own = {True: apparent - beam, False: apparent, None: np.full(len(apparent), np.nan)}
+    return {"alpha": own[narrowing], "alpha_app": apparent}
 
 
 def _sky(dirty: DirtyImage, x: np.ndarray, y: np.ndarray) -> SkyCoord | None:

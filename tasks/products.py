@@ -91,11 +91,20 @@ def _cube(found: Sequence[Reconstruction | None], image: str) -> np.ndarray:
 def _catalogues(planes, found, parameters: dict[str, Any]) -> dict[int, QTable]:
     """Every channel's catalogue, by its number."""
     meta = {"network": checkpoint.digest(parameters["network"]), "seed": parameters["seed"]}
+    narrowing = _narrowing(parameters)
     return {
-        k: catalogue.build(one.sources, plane, one.noise, meta=meta)
+        k: catalogue.build(one.sources, plane, one.noise, meta=meta, narrowing=narrowing)
         for k, (plane, one) in enumerate(zip(planes, found, strict=True))
         if one is not None
     }
+
+
+def _narrowing(parameters: dict[str, Any]) -> bool | None:
+    """Whether the image's primary beam narrows with frequency as that of one pointing does."""
+    if "mosaic" not in parameters["gridder"] and not parameters["gridder"].startswith("awp"):
+        return True
+    # A mosaic's is a mean of many; conjugate beams make all frequencies' alike.
+    return False if parameters["conjbeams"] and parameters["gridder"] == "awproject" else None
 
 
 def _picture(path: str, planes, found, tables: dict[int, QTable], minprob: float) -> None:

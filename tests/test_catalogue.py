@@ -321,7 +321,20 @@ def test_spectral_indices_have_columns_where_there_are_some(sources, dirty, tmp_
     sources["alpha"], sources["alpha_err"] = np.linspace(-1, 1, 5), np.full(5, 0.1)
     table = catalogue.build(sources, dirty, NOISE)
     assert table.colnames == [*catalogue.COLUMNS]
-    assert table.colnames[table.colnames.index("flux_app") + 1 :][:2] == ["alpha", "alpha_err"]
+    place = table.colnames.index("flux_app")
+    assert table.colnames[place + 1 : place + 4] == ["alpha", "alpha_err", "alpha_app"]
     catalogue.write(table, tmp_path / "x")
     again = QTable.read(tmp_path / "x.cat.fits")
-    assert np.allclose(again["alpha"], sources["alpha"])
+    assert np.allclose(again["alpha_app"], sources["alpha"])
+    # The primary beam is a Gaussian of deviation 30 pixels about the image's middle.
+    radius = np.hypot(sources["x"].value - 60, sources["y"].value - 50)
+    seen = np.isfinite(table["flux"])
+    expected = sources["alpha"] + radius**2 / 30**2
+    assert np.allclose(table["alpha"][seen], expected[seen], atol=0.03)
+    flat = catalogue.build(sources, dataclasses.replace(dirty, pb=None), NOISE)
+    alike = catalogue.build(sources, dirty, NOISE, narrowing=False)
+    assert np.allclose(flat["alpha"], sources["alpha"]) and np.allclose(
+        alike["alpha"], flat["alpha"]
+    )
+    unknown = catalogue.build(sources, dirty, NOISE, narrowing=None)
+    assert np.isnan(unknown["alpha"]).all() and np.allclose(unknown["alpha_app"], sources["alpha"])

@@ -123,7 +123,7 @@ def component(source: Row, frame: str = "ICRS", spectral: str = "LSRK") -> dict:
     }
     if np.isfinite(source["freq"]):
         arguments["freq"] = f"{spectral} {source['freq'].to_value('Hz'):.6f}Hz"
-    if "alpha" in source.colnames:
+    if "alpha" in source.colnames and np.isfinite(source["alpha"]):
         arguments |= {"spectrumtype": "spectral index", "index": float(source["alpha"])}
     if source["resolved"]:
         # CASA takes no Gaussian of zero width, which is what a source resolved along one axis has.
