@@ -101,9 +101,11 @@ def _catalogues(planes, found, parameters: dict[str, Any]) -> dict[int, QTable]:
 
 def _narrowing(parameters: dict[str, Any]) -> bool | None:
     """Whether the image's primary beam narrows with frequency as that of one pointing does."""
+    if parameters["specmode"] == "mvc":
+        return False
     if "mosaic" not in parameters["gridder"] and not parameters["gridder"].startswith("awp"):
         return True
-    # A mosaic's is a mean of many; conjugate beams make all frequencies' alike.
+    # A mosaic's is a mean of many. Conjugate beams make all frequencies' alike, as mvc does.
     return False if parameters["conjbeams"] and parameters["gridder"] == "awproject" else None
 
 

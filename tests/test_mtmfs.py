@@ -105,6 +105,21 @@ def test_alpha_image_is_casas_of_these_terms(run):
 
 
 @pytest.mark.slow
+def test_terms_of_a_cube_know_the_primary_beam(wide, tmp_path):
+    """With specmode='mvc' its index is taken from all, also where none has been put in."""
+    name = str(tmp_path / "x")
+    result = ddpmclean(vis=wide, imagename=name, specmode="mvc", nchan=5, **VALUES)
+    table = QTable.read(f"{name}.cat.ecsv")[: len(SOURCES)]
+    assert np.array_equal(table["alpha"], table["alpha_app"])
+    assert pixels(f"{name}.residual.tt0").std() < 1.1 * result["ddpm"]["thermalnoise"]
+    for east, north, _, index in SOURCES:
+        away = np.hypot(table["x"].value - 64 + east / 0.12, table["y"].value - 64 - north / 0.12)
+        row = table[int(away.argmin())]
+        beam = 8 * np.log(2) * (np.hypot(east, north) / 21) ** 2
+        assert abs(float(row["alpha"]) - index - beam) < 3 * float(row["alpha_err"]) + 0.05
+
+
+@pytest.mark.slow
 def test_goes_on_from_taylor_terms(run, wide, tmp_path):
     """From those on disk as from a startmodel; the indices stay, and tclean goes on as well."""
     from casatasks import tclean
@@ -141,6 +156,26 @@ def test_model_column_has_the_spectra(wide, tmp_path):
     # The mean amplitude goes with the brightest source's spectrum.
     assert total[0] / total[-1] == pytest.approx((230 / 320) ** -0.8, rel=0.2)
     assert total.max() < 1.1 * expected.max()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("specmode", ["mfs", "mvc"])
+def test_mosaic_of_a_band(tmp_path, specmode):
+    """Spectral indices under three pointings: known with a beam for each channel, else apparent."""
+    path = tmp_path / "m.ms"
+    sources = ((0.0, 0.0, 8e-3), (8.0, -4.0, 8e-3), (-7.0, 6.0, 8e-3))
+    simulate(path, sources, seed=5, channels=6, width="12GHz", pointings=((0, 0), (9, 0), (-8, 5)))
+    values = VALUES | {"imsize": 256, "gridder": "mosaic", "specmode": specmode}
+    name = str(tmp_path / "x")
+    ddpmclean(vis=str(path), imagename=name, conjbeams=False, **values)
+    table = QTable.read(f"{name}.cat.ecsv")
+    table = table[table["prob"] > 0.9]
+    assert len(table) == 3
+    assert np.isfinite(table["alpha"]).all() == (specmode == "mvc")
+    assert np.allclose(table["flux"].value, 8e-3, rtol=0.06)
+    if specmode == "mvc":
+        # CASA's component has one flux at all frequencies.
+        assert (np.abs(table["alpha"]) < 3 * table["alpha_err"] + 0.1).all()
 
 
 def test_a_failed_run_leaves_nothing(wide, tmp_path):

@@ -102,6 +102,16 @@ CONTINUUM = {
     "three Taylor terms": TAYLOR | {"nterms": 3, "reffreq": "232GHz", "weighting": "briggs"},
     "dirty Taylor terms": TAYLOR | {"niter": 0, "specmode": "cont"},
     "continued Taylor terms": [TAYLOR | {"niter": 0, "restoration": False}, TAYLOR],
+    "Taylor terms of a cube": TAYLOR | {"specmode": "mvc", "nchan": 4, "pbcor": True},
+    "dirty Taylor terms of a cube": TAYLOR | {
+        "specmode": "mvc", "niter": 0, "weighting": "briggs", "reffreq": "240GHz",
+    },
+    "continued Taylor terms of a cube": [
+        TAYLOR | {"specmode": "mvc", "niter": 0}, TAYLOR | {"specmode": "mvc", "calcpsf": False},
+    ],
+    "mosaic of Taylor terms of a cube": MOSAIC | TAYLOR | {
+        "vis": "mosaic", "phasecenter": CENTRE, "specmode": "mvc", "nchan": 3,
+    },
     "mosaic of Taylor terms": MOSAIC | TAYLOR | {"vis": "mosaic", "phasecenter": CENTRE},
     "mosaic, masked": MOSAIC | {"usemask": "pb", "pbmask": 0.3, "restoringbeam": "common"},
 }  # fmt: skip

@@ -57,9 +57,13 @@ def test_counts_are_parameters():
         ({"deconvolver": "mtmfs", "nterms": 0}, "nterms must be 1 to 5 with .*'mtmfs', got 0"),
         (
             {"deconvolver": "mtmfs", "specmode": "cube"},
-            "deconvolver='mtmfs' must have specmode='mfs', .* got 'cube'",
+            "deconvolver='mtmfs' must have specmode='mfs' or 'mvc', .* got 'cube'",
         ),
-        ({"specmode": "mvc"}, "specmode='mvc' is not supported yet: use specmode='mfs'"),
+        ({"specmode": "mvc"}, "specmode='mvc' must have deconvolver='mtmfs' and nterms from 2 on"),
+        (
+            {"specmode": "mvc", "deconvolver": "mtmfs", "nterms": 1},
+            "specmode='mvc' must have .* got deconvolver='mtmfs' and nterms=1",
+        ),
         ({"stokes": "IQUV"}, "stokes='IQUV' is not supported yet: use one of 'I', 'pseudoI',"),
         ({"stokes": "V"}, "stokes='V' is not supported yet: .* or tclean"),
         ({"gridder": "imagemosaic"}, "gridder='imagemosaic' is not supported .* gridder='mosaic'"),

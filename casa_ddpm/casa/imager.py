@@ -8,6 +8,7 @@ from types import TracebackType
 
 import numpy as np
 from casatasks.private.imagerhelpers.imager_base import PySynthesisImager
+from casatasks.private.imagerhelpers.imager_mtmfs_via_cube import PyMtmfsViaCubeSynthesisImager
 from casatasks.private.imagerhelpers.imager_parallel_continuum import (
     PyParallelContSynthesisImager,
 )
@@ -199,6 +200,8 @@ class VisibilityImager:
             for path in self.names.paths(".model"):
                 self.names.begin(path, "Jy/pixel")
         self.names.write(".model", model)
+        if self._by_cube():
+            self._spread(imager)
         with readable(self.parameters, RuntimeError):
             if len(places):
                 left = self._open_outliers(places).cycle(np.asarray(model[0], np.float32))
@@ -257,7 +260,8 @@ class VisibilityImager:
         """
         if self.parameters["usemask"] == "auto-multithresh":
             return update_mask(self.names, self._records)
-        deconvolver = self._open().SDtools[0]
+        imager = self._open()
+        deconvolver = (imager.mfsImager if self._by_cube() else imager).SDtools[0]
         try:
             deconvolver.initminorcycle()
             deconvolver.setupmask()
@@ -299,10 +303,7 @@ class VisibilityImager:
     def _open(self, **changes) -> PySynthesisImager:
         """CASA's imager, set up as tclean does."""
         if self._imager is None:
-            # CASA shares the channels of a cube among processes by itself.
-            parallel = self.parameters["parallel"] and self.parameters["specmode"] in CONTINUUM
-            kind = PyParallelContSynthesisImager if parallel else PySynthesisImager
-            self._imager = kind(params=self._records(**changes))
+            self._imager = self._kind()(params=self._records(**changes))
             try:
                 self._imager.initializeImagers()
                 self._imager.initializeNormalizers()
@@ -315,6 +316,25 @@ class VisibilityImager:
             # From now on the model is the one on disk.
             self._settings["startmodel"] = ""
         return self._imager
+
+    def _kind(self) -> type[PySynthesisImager]:
+        """CASA's class of imager."""
+        if self._by_cube():
+            return PyMtmfsViaCubeSynthesisImager
+        # CASA shares the channels of a cube among processes by itself.
+        parallel = self.parameters["parallel"] and self.parameters["specmode"] in CONTINUUM
+        return PyParallelContSynthesisImager if parallel else PySynthesisImager
+
+    def _by_cube(self) -> bool:
+        """Whether Taylor terms are made of a cube, each channel with its own primary beam."""
+        return self.parameters["specmode"] == "mvc"
+
+    def _spread(self, imager: PyMtmfsViaCubeSynthesisImager) -> None:
+        """Make the cube's model of the Taylor terms', as after CASA's own minor cycle."""
+        imager.tt2cube(0)
+        limit = abs(self.parameters["pblimit"])
+        name = self.imagename
+        synthesisutils().apply_freq_dep_pb(cubename=name, mtname=name, pblimit=limit)
 
     def _make_images(self, imager: PySynthesisImager) -> None:
         if self.parameters["calcpsf"]:

@@ -71,7 +71,8 @@ class Names:
         template = self.path(".residual")
         write_image(path, np.zeros_like(read_planes(template)), template, unit, masked=False)
         with opened(path) as tool:
-            weighted = os.path.isdir(self.path(".weight"))
+            weights = {self.path(".weight"), self.imagename + ".weight"}
+            weighted = any(map(os.path.isdir, weights))
             tool.setmiscinfo(tool.miscinfo() | {"useweightimage": weighted})
 
     def write(self, suffix: str, images: np.ndarray) -> None:

@@ -22,9 +22,10 @@ RENAMED = {
     "gain": "loopgain",
     "smallscalebias": "scalebias",
 }
-#: Spectral modes: one plane of all channels, or a plane for each.
+#: Spectral modes: one plane of all channels, Taylor terms of it by way of a cube, or a plane for
+#: each channel.
 CONTINUUM = ("mfs", "cont")
-SPECMODES = (*CONTINUUM, "cube", "cubedata", "cubesource")
+SPECMODES = (*CONTINUUM, "mvc", "cube", "cubedata", "cubesource")
 #: Pixels of which images of the sky can be made [arcsec].
 FINEST, WIDEST = 1e-9, 90 * 3600
 #: CLEAN's minor cycle is not run; these make CASA set up nothing for it.

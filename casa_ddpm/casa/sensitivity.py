@@ -38,7 +38,7 @@ def thermal_noise(parameters: dict, records: Callable[..., ImagerParameters]) ->
     """
     p = parameters
     one = p["gridder"] in _PLAIN or (p["gridder"] == "widefield" and p["facets"] == 1)
-    plain = one and p["specmode"] in CONTINUUM
+    plain = one and p["specmode"] in (*CONTINUUM, "mvc")
     if not plain or p["stokes"] != "I" or p["parallel"]:
         return None
     try:
@@ -56,6 +56,7 @@ def _sensitivity(records: Callable[..., ImagerParameters]) -> float:
         name = os.path.join(folder, "image")
         # The first Taylor term's is that of the whole band.
         plain = {"startmodel": "", "mask": "", "deconvolver": "hogbom", "nterms": 1}
+        plain |= {"specmode": "mfs"}
         imager = PySynthesisImager(params=records(imagename=name, **plain))
         try:
             imager.initializeImagers()

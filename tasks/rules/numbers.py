@@ -50,16 +50,21 @@ def whole_numbers(values: Values) -> None:
 
 def terms_of_spectra(values: Values) -> None:
     """Have Taylor terms of the spectrum, as many as there are names for, of one image."""
+    if values["specmode"] == "mvc" and (values["deconvolver"] != "mtmfs" or values["nterms"] < 2):
+        raise ValueError(
+            "specmode='mvc' must have deconvolver='mtmfs' and nterms from 2 on, got "
+            f"deconvolver={values['deconvolver']!r} and nterms={values['nterms']}"
+        )
     if values["deconvolver"] != "mtmfs":
         return
     if not 1 <= values["nterms"] <= MOST_TERMS:
         raise ValueError(
             f"nterms must be 1 to {MOST_TERMS} with deconvolver='mtmfs', got {values['nterms']}"
         )
-    if values["specmode"] not in ("mfs", "cont"):
+    if values["specmode"] not in ("mfs", "cont", "mvc"):
         raise ValueError(
-            "deconvolver='mtmfs' must have specmode='mfs', as a channel has no spectrum, got "
-            f"{values['specmode']!r}: use deconvolver='ddpm'"
+            "deconvolver='mtmfs' must have specmode='mfs' or 'mvc', as a channel has no spectrum, "
+            f"got {values['specmode']!r}: use deconvolver='ddpm'"
         )
 
 

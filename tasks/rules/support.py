@@ -24,11 +24,6 @@ NOT_YET: tuple[tuple[Callable[[Values], bool], str, str], ...] = (
         "use psfphasecenter=''",
     ),
     (
-        lambda v: v["specmode"] == "mvc",
-        "specmode='mvc'",
-        "use specmode='mfs', which makes one image of the whole band, or 'cube'",
-    ),
-    (
         lambda v: v["stokes"] not in INTENSITIES,
         "stokes={stokes!r}",
         "use one of {intensities}, or tclean",
