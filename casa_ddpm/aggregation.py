@@ -6,6 +6,9 @@ import torch
 
 from casa_ddpm.peel import convolve
 
+#: Pixels whose realisations are sorted at a time: that takes three times their memory.
+_BLOCK = 2**18
+
 
 def mean(samples: torch.Tensor) -> torch.Tensor:
     """Mean over realisations (n, ...)."""
@@ -32,13 +35,16 @@ def std(samples: torch.Tensor) -> torch.Tensor:
 
 
 def quantiles(samples: torch.Tensor, levels) -> torch.Tensor:
-    """Quantiles over realisations, shape (len(levels), ...)."""
-    ordered = samples.sort(0).values
+    """Quantiles over realisations (n, ...), shape (len(levels), ...)."""
     place = torch.as_tensor(levels, dtype=torch.float64) * (len(samples) - 1)
     low = place.long()
     high = (low + 1).clamp(max=len(samples) - 1)
-    share = (place - low).to(samples).view(-1, *[1] * (samples.ndim - 1))
-    return torch.lerp(ordered[low], ordered[high], share)
+    share = (place - low).to(samples)[:, None]
+    found = []
+    for part in samples.flatten(1).split(_BLOCK, 1):
+        ordered = part.sort(0).values
+        found.append(torch.lerp(ordered[low], ordered[high], share))
+    return torch.cat(found, 1).view(-1, *samples.shape[1:])
 
 
 def probability(samples: torch.Tensor, area: float, least: float) -> torch.Tensor:

@@ -157,15 +157,19 @@ def realisations(bright: Bright, covariance: np.ndarray, n: int, random) -> np.n
     random : numpy.random.Generator
     """
     scene = bright.scene
-    drawn = np.repeat(bright.model()[None].astype(float), n, axis=0)
+    model, stamps = bright.model(), bright.stamps()
     errors = random.multivariate_normal(np.zeros(len(covariance)), covariance, n)
-    for stamp, each in zip(bright.stamps(), bright.parts(errors), strict=True):
-        for image, error in zip(drawn, each, strict=True):
-            stamp.add(image, error)
     fwhm = scene.settings.kernel * bright.beam
     kernel = gaussian(np.eye(2) * (fwhm / FWHM) ** 2, 2 * int(2.5 * fwhm + 1) + 1).double()
-    seen = convolve(torch.from_numpy(drawn), kernel / kernel.sum())
-    return (seen.numpy() * scene.valid).astype(np.float32)
+    kernel = kernel / kernel.sum()
+    drawn = np.empty((n, *model.shape), np.float32)
+    # One by one: in float64 all of a large image would not fit into memory.
+    for image, error in zip(drawn, errors, strict=True):
+        exact = model.astype(float)
+        for stamp, part in zip(stamps, bright.parts(error), strict=True):
+            stamp.add(exact, part)
+        image[:] = convolve(torch.from_numpy(exact), kernel).numpy() * scene.valid
+    return drawn
 
 
 def rows(bright: Bright, covariance: np.ndarray, sigma: float, count: int) -> QTable:

@@ -121,7 +121,8 @@ class Bright:
             for peak in peaks
             if all(np.hypot(*(peak - other)) > _RADIUS * self.beam for other in known)
         ]
-        self.sources += new[: _MOST - len(self.sources)]
+        new = new[: _MOST - len(self.sources)]
+        self.sources += new
         return bool(new)
 
     def prune(self, residual: np.ndarray) -> bool:
@@ -132,10 +133,9 @@ class Bright:
             most = _POOR * source.flux if source.pixels else _LEFT * sigma
             if source.flux > self.level / 2 and self._left(source, residual) < most:
                 continue
+            self.extra[self.own(source)] = 0
             self.sources.remove(source)
             self.refused.append(source.place)
-            if source.pixels:
-                self.extra[self.disc(source, _RADIUS)] = 0
         return len(self.sources) < len(before)
 
     def refine(self, residual: np.ndarray) -> bool:
@@ -237,16 +237,28 @@ class Bright:
 
     def moments(self, source: Source) -> tuple[float, np.ndarray, np.ndarray]:
         """Flux [Jy], middle and shape of a source, what is fitted on its pixels included."""
-        disc = self.disc(source, _RADIUS) & source.pixels
-        offset = np.argwhere(disc) - source.place
-        weight, (yy, yx, xx) = self.extra[disc], source.shape
+        own = self.own(source)
+        offset = np.argwhere(own) - source.place
+        weight, (yy, yx, xx) = self.extra[own], source.shape
         flux = source.flux + weight.sum()
         away = weight @ offset / flux
         second = np.array([[yy, yx], [yx, xx]]) * source.flux + (weight * offset.T) @ offset
         shape = second / flux - np.outer(away, away)
         return flux, source.place + away, shape
 
+    def own(self, source: Source) -> np.ndarray:
+        """Pixels that are fitted for a source: one between two is the nearer one's."""
+        fitted = [other for other in self.sources if other.pixels]
+        if source not in fitted:
+            return np.zeros(self.extra.shape, bool)
+        nearest = np.argmin([self._away(other) for other in fitted], axis=0)
+        return self.disc(source, _RADIUS) & (nearest == fitted.index(source))
+
     def disc(self, source: Source, radius: float) -> np.ndarray:
         """Pixels about a source, `radius` in beams."""
+        return self._away(source) <= radius * self.beam
+
+    def _away(self, source: Source) -> np.ndarray:
+        """Distances of all pixels from a source [pixel]."""
         y, x = np.ogrid[: self.psf.shape[0], : self.psf.shape[1]]
-        return np.hypot(y - source.place[0], x - source.place[1]) <= radius * self.beam
+        return np.hypot(y - source.place[0], x - source.place[1])

@@ -237,8 +237,8 @@ class Canvas:
         # What the peel has left of sidelobes passed for noise; the realisations know better.
         left = self._left(skies, shown)
         likelihood.noise = self._noise_of(left, most)
-        beam, kernel = self._widths()
-        gaussians = Gaussians(likelihood, beam, kernel)
+        beam, _ = self._widths()
+        gaussians = self._gaussians
         structure = find_structure(skies.numpy().mean(0), regions, gaussians)
         told = (
             not self.dirty.tangled and self._errors(structure, shown, likelihood) < likelihood.noise
@@ -286,6 +286,11 @@ class Canvas:
     def _optics(self) -> Likelihood:
         """What the PSF makes of canonical skies, whatever the noise."""
         return Likelihood(self._psf, 1.0, self.settings.kernel * self.settings.scale)
+
+    @cached_property
+    def _gaussians(self) -> Gaussians:
+        """What it makes of Gaussian sources."""
+        return Gaussians(self._optics, *self._widths())
 
     @cached_property
     def _psf(self) -> torch.Tensor:

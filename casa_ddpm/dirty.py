@@ -5,12 +5,25 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
 #: FWHM of a Gaussian in units of its standard deviation.
 FWHM = math.sqrt(8 * math.log(2))
+#: Most that a PSF may lack at its centre of its highest value: what a Gaussian falls by within
+#: 0.033 of its FWHM. An image smaller than its beam has a PSF of rounding, with a peak anywhere.
+_LACKS = 0.003
+
+
+def _is_finite(value) -> bool:
+    return isinstance(value, Real) and math.isfinite(value)
+
+
+def _check_positive(name: str, value, unit: str) -> None:
+    if not (_is_finite(value) and value > 0):
+        raise ValueError(f"{name} must be positive and finite [{unit}], got {value!r}")
 
 
 @dataclass(frozen=True)
@@ -27,7 +40,7 @@ class Beam:
     Raises
     ------
     ValueError
-        If an axis is not positive or minor exceeds major.
+        If an axis is not positive, minor exceeds major or pa is not finite.
     """
 
     major: float
@@ -35,11 +48,14 @@ class Beam:
     pa: float
 
     def __post_init__(self) -> None:
-        if not (0 < self.minor <= self.major * (1 + 1e-6) and math.isfinite(self.major)):
+        axes = _is_finite(self.major) and _is_finite(self.minor)
+        if not (axes and 0 < self.minor <= self.major * (1 + 1e-6)):
             raise ValueError(
                 "beam axes must satisfy 0 < minor <= major, got "
                 f"major={self.major} minor={self.minor} arcsec"
             )
+        if not _is_finite(self.pa):
+            raise ValueError(f"beam pa must be finite [deg], got {self.pa!r}")
 
     @property
     def fwhm(self) -> float:
@@ -133,14 +149,13 @@ class DirtyImage:
         for name in ("data", "psf"):
             if not np.isfinite(getattr(self, name)).all():
                 raise ValueError(f"{name} must be finite, got NaN or infinite pixels")
-        if self.thermal is not None and not self.thermal > 0:
-            raise ValueError(f"thermal must be positive [Jy/beam], got {self.thermal}")
-        if not self.cell > 0:
-            raise ValueError(f"cell must be positive [arcsec], got {self.cell}")
+        if self.thermal is not None:
+            _check_positive("thermal", self.thermal, "Jy/beam")
+        _check_positive("cell", self.cell, "arcsec")
         if not math.isclose(float(np.max(self.psf)), 1, abs_tol=0.02):
             raise ValueError(f"psf must have peak 1, got {float(np.max(self.psf)):.4g}")
         centre = tuple(n // 2 for n in self.psf.shape)
-        if self.psf[centre] < 0.98 * np.max(self.psf):
+        if self.psf[centre] < (1 - _LACKS) * np.max(self.psf):
             raise ValueError(
                 f"psf must have its peak at pixel (ny//2, nx//2) = {centre}, "
                 f"got a value of {float(self.psf[centre]):.4g} there"

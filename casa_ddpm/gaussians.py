@@ -89,18 +89,18 @@ class Gaussians:
         near = torch.roll(psf, (_HALF, _HALF), (0, 1))[: 2 * _HALF, : 2 * _HALF]
         self._near = _plane(torch.roll(near, (-_HALF, -_HALF), (0, 1)))
         #: FWHM of the widest source whose shape the data tell [beam].
-        self.widest = self._widest(_plane(psf))
+        self.widest = self._widest(psf)
 
-    def _widest(self, whole: tuple[np.ndarray, np.ndarray]) -> float:
+    def _widest(self, psf: torch.Tensor) -> float:
         """Up to which size an array without short baselines sees a source well enough.
 
         To that size its power is at least half of what a Gaussian PSF gives, and not what
-        the PSF's far sidelobes make of it.
+        the PSF's far sidelobes make of it. The PSF peaks at pixel 0.
         """
         sizes = np.arange(0, _WIDEST + 0.1, 0.25)
         zero = np.zeros(len(sizes))
         round_ = Shape(sizes**2, zero, zero)
-        power, exact = self.powers(round_), _powers(round_.moments() * self.beam**2, whole)
+        power, exact = self.powers(round_), _round_powers((sizes * self.beam / FWHM) ** 2, psf)
         seen = power > _SEEN / (1 + 2 * sizes**2)
         lost = ~seen | (np.abs(power - exact) > _FAR * power)
         return float(sizes[np.argmax(lost) - 1] if lost[1:].any() else sizes[-1])
@@ -152,17 +152,33 @@ def _plane(psf: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
     weights, waves : ndarray, shape (n,) and (3, n)
         Its values, and squares and product of the wave numbers y, x.
     """
+    transfer, ky, kx = _transfer(psf)
+    ky = ky[:, None]
+    waves = np.stack([w.ravel() for w in np.broadcast_arrays(ky**2, 2 * ky * kx, kx**2)])
+    kept = np.abs(transfer.ravel()) > 1e-6 * np.abs(transfer).max()
+    return transfer.ravel()[kept], waves[:, kept]
+
+
+def _transfer(psf: torch.Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The same on the half plane of rfft2, shape (ny, nx // 2 + 1), and its wave numbers y, x."""
     ny, nx = psf.shape
     transfer = torch.fft.rfft2(psf).real.numpy().astype(float) / (ny * nx)
     # rfft2 keeps one half of the plane; its inner columns stand for two.
     transfer[:, 1 : (nx + 1) // 2] *= 2
-    ky, kx = 2 * np.pi * np.fft.fftfreq(ny)[:, None], 2 * np.pi * np.fft.rfftfreq(nx)
-    waves = np.stack([w.ravel() for w in np.broadcast_arrays(ky**2, 2 * ky * kx, kx**2)])
-    kept = np.abs(transfer.ravel()) > 1e-6 * np.abs(transfer).max()
-    return transfer.ravel()[kept], waves[:, kept]
+    return transfer, 2 * np.pi * np.fft.fftfreq(ny), 2 * np.pi * np.fft.rfftfreq(nx)
 
 
 def _powers(moments: np.ndarray, plane: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
     """Overlap with themselves of Gaussians of `moments` (n, 3) [pixel^2], shape (n,)."""
     transfer, waves = plane
     return np.exp(-moments @ waves) @ transfer
+
+
+def _round_powers(variance: np.ndarray, psf: torch.Tensor) -> np.ndarray:
+    """The same of round ones of a `variance` (n,) [pixel^2], which a large plane needs less for.
+
+    The PSF peaks at pixel 0.
+    """
+    transfer, ky, kx = _transfer(psf)
+    y, x = (np.exp(-np.outer(variance, k**2)) for k in (ky, kx))
+    return ((y @ transfer) * x).sum(1)

@@ -39,7 +39,7 @@ class Ground:
     masks : list of ndarray of bool
         Which of a stamp's pixels are the region's.
     middles : list of ndarray, shape (2,)
-        Their pixels (y, x), which differ.
+        Their pixels (y, x), of which some may be the same, as of a source and a ring round it.
     regions, twins : int
     coupling : Coupling
     sidelobes : float
@@ -63,6 +63,9 @@ class Ground:
             self._divide(labels)
         self.regions, self.twins = int(regions.max(initial=0)), len(self.boxes)
         self._double(regions.shape)
+        self._again = np.zeros(len(self.boxes), int)
+        self._again[: self.regions] = _repeated(self.middles[: self.regions])
+        self._again[self.twins :] = self._again[: self.regions]
 
     def _divide(self, labels: np.ndarray) -> None:
         """Add stamps of all labels of an image."""
@@ -80,7 +83,23 @@ class Ground:
         # Random numbers are those of a pixel, and shall be others.
         self.middles += [(middle + 1) % shape for middle in self.middles[: self.regions]]
 
+    def seed(self, k: int, white: np.ndarray) -> list[int]:
+        """Of the random numbers of stamp k: its pixel of white noise (ny, nx) of float32.
+
+        Those of two regions differ; a site, or a second point, may share another stamp's.
+        """
+        return [int(white[tuple(self.middles[k])].view(np.uint32)), int(self._again[k])]
+
     def gradient(self, sky: np.ndarray) -> np.ndarray:
         """Of the log likelihood in a sky, times noise^2, shape (ny, nx)."""
         left = self.data - self.likelihood.predict(torch.from_numpy(sky).to(self.data))
         return self.likelihood.sharpened(left).numpy().astype(float)
+
+
+def _repeated(middles: list[np.ndarray]) -> np.ndarray:
+    """The number of each of n pixels where an earlier one is the same, else 0, shape (n,)."""
+    numbers = np.arange(len(middles))
+    if len(middles):
+        _, first = np.unique(middles, axis=0, return_index=True)
+        numbers[first] = 0
+    return numbers

@@ -138,7 +138,7 @@ def measure_peaks(
     extended = held.any(axis=0) & (light.typical_size() > EXTENDED**2 * beam_size)
     boxes = ndimage.find_objects(regions)
     for k in np.flatnonzero(extended):
-        own = samples[held[:, k]][(slice(None), *boxes[k])].mean(axis=0)
+        own = samples[(slice(None), *boxes[k])][held[:, k]].mean(axis=0)
         own = own * (regions[boxes[k]] == k + 1)
         peaks[k] = max(peaks[k], _convolve(own, covariance).max() * scale)
     return peaks

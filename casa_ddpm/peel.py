@@ -7,10 +7,13 @@ good sky, it only has to take the sidelobes away.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from scipy import ndimage
 
-#: Half side of the part of the PSF that a minor-cycle subtraction uses [pixel].
-PATCH = 48
+#: Half side of the part of the PSF that a minor-cycle subtraction uses [pixel], and its least in
+#: units of how far the main lobe of a wide beam is above this share of the peak.
+PATCH, _LOBES, _LOBE = 48, 2, 0.5
 
 
 def convolve(image: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
@@ -84,9 +87,10 @@ def hogbom(
     """
     model = torch.zeros_like(dirty)
     residual = dirty
-    patch = _centre(psf, PATCH)
+    half = _patch(psf)
+    patch = _centre(psf, half)
     peak_of_psf = patch.amax((-2, -1))
-    outside = _outer_sidelobe(psf)
+    outside = _outer_sidelobe(psf, half)
     left = torch.as_tensor(iterations, device=dirty.device).expand(len(dirty)).clone()
     for _ in range(cycles):
         start = (residual.abs() if where is None else residual.abs() * where).amax((-2, -1))
@@ -105,21 +109,35 @@ def _centre(psf: torch.Tensor, half: int) -> torch.Tensor:
     return padded[..., y : y + 2 * half + 1, x : x + 2 * half + 1]
 
 
-def _outer_sidelobe(psf: torch.Tensor) -> torch.Tensor:
-    """Highest sidelobe outside of the patch, per field."""
+def _outer_sidelobe(psf: torch.Tensor, half: int) -> torch.Tensor:
+    """Highest sidelobe outside of a central square of side 2 half + 1, per field."""
     outer = psf.clone()
     y, x = psf.shape[-2] // 2, psf.shape[-1] // 2
-    outer[..., max(0, y - PATCH) : y + PATCH + 1, max(0, x - PATCH) : x + PATCH + 1] = 0
+    outer[..., max(0, y - half) : y + half + 1, max(0, x - half) : x + half + 1] = 0
     return outer.abs().amax((-2, -1))
+
+
+def _patch(psf: torch.Tensor) -> int:
+    """Half side of the patch: PATCH, or more where the main lobe would pass for a sidelobe."""
+    wide = _outer_sidelobe(psf, PATCH) > _LOBE
+    return max([PATCH, *(_LOBES * _reach(beam) for beam in psf[wide].cpu().numpy())])
+
+
+def _reach(psf: np.ndarray) -> int:
+    """How far a PSF's main lobe is above _LOBE, along rows or columns [pixel]."""
+    centre = tuple(n // 2 for n in psf.shape)
+    parts, _ = ndimage.label(psf > _LOBE)
+    return int(np.abs(np.argwhere(parts == parts[centre]) - centre).max())
 
 
 def _minor(residual, patch, peak_of_psf, stop, gain, left, model, where) -> None:
     """One minor cycle, adding to `model` and taking from the iterations `left`."""
     batch, ny, nx = residual.shape
-    wide = nx + 2 * PATCH
-    work = torch.nn.functional.pad(residual, (PATCH, PATCH, PATCH, PATCH))
-    inner = work[:, PATCH : PATCH + ny, PATCH : PATCH + nx]
-    side = torch.arange(2 * PATCH + 1, device=work.device)
+    half = patch.shape[-1] // 2
+    wide = nx + 2 * half
+    work = torch.nn.functional.pad(residual, (half, half, half, half))
+    inner = work[:, half : half + ny, half : half + nx]
+    side = torch.arange(2 * half + 1, device=work.device)
     square = (side[:, None] * wide + side).view(1, -1)
     flat, flat_model = work.view(batch, -1), model.view(batch, -1)
     patch = patch.reshape(batch, -1)

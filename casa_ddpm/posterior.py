@@ -26,7 +26,7 @@ class Sampling:
     nsteps : int
         Noise levels, at least 2.
     seed : int
-        Realisation k of a field depends on (seed, k) alone, whatever the batch.
+        What is drawn for realisation k of a field depends on (seed, k) alone, whatever the batch.
     device : str
         'auto', 'cpu', 'cuda', 'cuda:1' or 'mps'.
     precision : {'auto', 'fp32', 'bf16'}

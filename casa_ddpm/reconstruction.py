@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -180,7 +181,7 @@ def reconstruct_cube(
     Raises
     ------
     ValueError
-        If an option is wrong or an image is too coarse or without noise.
+        If an option is wrong or an image is too coarse or without noise; of several it is named.
     """
     options = options or Options()
     denoiser, settings = load_network(options)
@@ -191,9 +192,11 @@ def reconstruct_cube(
         if plane is None:
             continue
         before, where = (None if cube is None else cube[k] for cube in (start, allowed))
-        scenes[k] = Scene(plane, settings, denoiser.stride, before, where)
-        say = _prefixed(log, f"channel {k}: ") if len(planes) > 1 else log
-        runs[k] = passes(scenes[k], denoiser, options, k, say, progress)
+        name = f"channel {k}: " if len(planes) > 1 else ""
+        with _naming(name):
+            scenes[k] = Scene(plane, settings, denoiser.stride, before, where)
+        run = passes(scenes[k], denoiser, options, k, _prefixed(log, name), progress)
+        runs[k] = _named(run, name)
     _warn_of_elongation(planes, log)
 
     def from_psf(models: np.ndarray) -> np.ndarray:
@@ -207,16 +210,18 @@ def reconstruct_cube(
                 scene.allow(allowed[k])
         return residuals
 
-    return _together(runs, len(planes), observe)
+    return _together(runs, len(planes), observe, start)
 
 
-def _together(runs: dict[int, Passes], nplane: int, observe: MajorCycle):
+def _together(runs: dict[int, Passes], nplane: int, observe: MajorCycle, start: np.ndarray | None):
     """Run the passes of all planes side by side: each major cycle serves them all."""
     found: list[Reconstruction | None] = [None] * nplane
     if not runs:
         return found
     wanted = {k: next(run) for k, run in runs.items()}
     models = np.zeros((nplane, *next(iter(wanted.values())).shape), np.float32)
+    if start is not None:
+        models[:] = start  # a channel without data keeps its own
     while wanted:
         for k, model in wanted.items():
             models[k] = model
@@ -232,6 +237,23 @@ def _together(runs: dict[int, Passes], nplane: int, observe: MajorCycle):
 
 def _prefixed(log: Callable[[str], None], prefix: str) -> Callable[[str], None]:
     return lambda message: log(prefix + message)
+
+
+def _named(run: Passes, prefix: str) -> Passes:
+    """The same passes, whose errors say of which channel they are."""
+    with _naming(prefix):
+        return (yield from run)
+
+
+@contextmanager
+def _naming(prefix: str) -> Iterator[None]:
+    """Put a prefix before the messages of errors."""
+    try:
+        yield
+    except ValueError as error:
+        if not prefix:
+            raise
+        raise ValueError(f"{prefix}{error}") from error
 
 
 def _warn_of_elongation(planes: Sequence[DirtyImage | None], log: Callable[[str], None]) -> None:

@@ -20,8 +20,8 @@ def prefix(value: float) -> tuple[float, str]:
 
 def top(image: np.ndarray) -> float:
     """The highest finite value, or 1e-9 where nothing is positive."""
-    finite = image[np.isfinite(image)]
-    return max(float(finite.max()), 1e-9) if finite.size else 1e-9
+    positive = image[np.isfinite(image) & (image > 0)]
+    return float(positive.max(initial=0)) or 1e-9
 
 
 def ticks(norm: AsinhNorm) -> list[float]:

@@ -92,7 +92,7 @@ class Scene:
 
     def allow(self, mask: np.ndarray) -> None:
         """Let the model change where the clean mask (ny, nx) and the image reach."""
-        self.allowed = mask & self.valid
+        self.allowed = np.asarray(mask, bool) & self.valid
 
     def set_aside(self, model: np.ndarray, residual: np.ndarray) -> None:
         """Take a model [Jy/pixel] for known: what it leaves [Jy/beam] is the dirty image now."""

@@ -105,9 +105,9 @@ class Sweep:
         for turn, noise in enumerate(white):
             if turn:  # for the far sidelobes of what has changed
                 drawn.catch_up()
-            for k, middle in enumerate(self.ground.middles):
+            for k in range(len(self.ground.middles)):
                 drawn.settle()
-                random = np.random.default_rng(noise[tuple(middle)].view(np.uint32))
+                random = np.random.default_rng(self.ground.seed(k, noise))
                 last = turn == len(white) - 1
                 if k < self.ground.twins:
                     drawn.change(k, self._drawn(drawn, k, random, last))

@@ -95,3 +95,11 @@ def test_positions_that_vary_are_one_source():
     for k, (y, x) in enumerate([(20, 20), (21, 20), (20, 21), (19, 20), (20, 19)]):
         samples[k, y, x] = 3
     assert aggregation.probability(samples, AREA, 1.0)[20, 20] == 1
+
+
+def test_quantiles_of_blocks_are_those_of_all(monkeypatch):
+    whole = aggregation.quantiles(SAMPLES, [0.16, 0.84])
+    monkeypatch.setattr(aggregation, "_BLOCK", 7)
+    got = aggregation.quantiles(SAMPLES, [0.16, 0.84])
+    torch.testing.assert_close(got, whole, rtol=0, atol=0)
+    np.testing.assert_allclose(got, np.quantile(SAMPLES.numpy(), [0.16, 0.84], axis=0), rtol=1e-5)

@@ -1,5 +1,6 @@
 """What is set aside comes back: model, realisations, catalogue, against closed forms."""
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -142,6 +143,17 @@ def test_realisations_scatter_as_the_errors_say(field):
     assert flux.std() / NOISE == pytest.approx(1, abs=0.12)
     x = (drawn.sum(1, dtype=float) @ np.arange(NPIX)) / flux
     assert x.std() == pytest.approx(np.sqrt(covariance[2, 2]) / (1e4 * NOISE), rel=0.12)
+
+
+def test_realisations_are_made_one_by_one(field):
+    """In float64 all of them would be twice what is returned."""
+    bright = bright_with(field, Source(np.array([50.3, 70.8]), 1e4 * NOISE))
+    covariance = bright.covariance(NOISE)
+    tracemalloc.start()
+    drawn = aside.realisations(bright, covariance, 60, np.random.default_rng(0))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1.5 * drawn.nbytes
 
 
 def test_what_is_found_at_a_bright_source_is_a_part_of_it(field):

@@ -6,6 +6,7 @@ import pytest
 from casa_ddpm import checkpoint, fields, simulator, sky
 from casa_ddpm.aside import set_aside
 from casa_ddpm.benchmark.field import BEAM, NOISE, _optics, noise_free, simulated
+from casa_ddpm.bright import Bright, Source
 from casa_ddpm.scene import Scene
 
 NPIX = 128
@@ -118,3 +119,31 @@ def test_clean_mask_is_kept(half):
     with pytest.raises(StopIteration) as end:
         next(steps)
     assert not end.value.value[0].sources
+
+
+@pytest.mark.parametrize(("held", "new"), [(19, True), (20, False)])
+def test_no_source_is_new_where_there_is_no_room(held, new):
+    """It would be fitted for, in major cycles that change nothing."""
+    dirty, _, _ = observed(points(([3.3, -7.1], 1e5)))
+    bright = Bright(Scene(dirty, SETTINGS, NETWORK.stride))
+    bright.sources = [Source(np.array([110.0, 110.0])) for _ in range(held)]
+    assert bright.look(dirty.data) == new
+    assert len(bright.sources) == 20
+
+
+def test_pixels_between_two_sources_are_the_nearer_ones():
+    """Counted once, and kept where the other source is dropped."""
+    dirty, _, _ = observed(points(FAINT))
+    bright = Bright(Scene(dirty, SETTINGS, NETWORK.stride))
+    one, other = (Source(np.array([60.0, x]), 0.5, pixels=True) for x in (50.0, 62.0))
+    bright.sources = [one, other]
+    bright.extra[60, 50], bright.extra[60, 55], bright.extra[60, 57] = 0.25, 0.5, 0.75
+    assert bright.beam * 2 > 7
+    assert bright.moments(one)[0] == pytest.approx(1.25)
+    assert bright.moments(other)[0] == pytest.approx(1.25)
+    one.flux = 0.0
+    nothing = np.full_like(dirty.data, 1e-9)
+    nothing[::2] *= -1
+    assert bright.prune(nothing) and bright.sources == [other]
+    assert bright.extra.sum() == bright.extra[60, 57] == 0.75
+    assert bright.moments(other)[0] == pytest.approx(1.25)

@@ -10,6 +10,7 @@ import torch
 
 from casa_ddpm import checkpoint, fields, noise, reconstruct, simulator, sky
 from casa_ddpm.arrays import load
+from casa_ddpm.gaussians import Gaussians
 from casa_ddpm.posterior import Sampling
 from casa_ddpm.reconstruction import Options
 from casa_ddpm.scene import Scene
@@ -140,3 +141,21 @@ def test_signs(optics):
         assert signs.known == pytest.approx(known, abs=0.1, nan_ok=True)
         assert signs.peak == pytest.approx(1, abs=0.25)
         assert signs.sidelobe == dirty.sidelobe
+
+
+def test_gaussians_are_made_once(optics, monkeypatch):
+    """They are those of the PSF, whatever realisations leave."""
+    made = []
+
+    def make(*given):
+        made.append(Gaussians(*given))
+        return made[-1]
+
+    monkeypatch.setattr("casa_ddpm.canvas.Gaussians", make)
+    dirty = observe(optics)
+    plane = canvas(dirty)
+    skies, regions = torch.zeros(2, *plane.frame.canonical), np.zeros(plane.frame.canonical, int)
+    shown = plane.shown(np.zeros_like(dirty.data), dirty.data)
+    sweeps = [plane._sweep(skies, shown, most, NOISE, regions) for most in (NOISE, 2 * NOISE)]
+    assert len(made) == 1
+    assert all(sweep.gaussians is made[0] for sweep in sweeps)

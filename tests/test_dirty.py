@@ -49,11 +49,21 @@ def test_fwhm_is_the_geometric_mean():
 
 
 @pytest.mark.parametrize(
-    "axes", [(1.0, 2.0), (1.0, 0.0), (-1.0, -2.0), (math.nan, 1.0), (1.0, math.nan), (math.inf, 1)]
+    "axes",
+    [
+        *((1.0, 2.0), (1.0, 0.0), (-1.0, -2.0), ("2", "1")),
+        *((math.nan, 1.0), (1.0, math.nan), (math.inf, 1)),
+    ],
 )
 def test_impossible_beams_are_refused(axes):
     with pytest.raises(ValueError, match=r"beam axes must satisfy 0 < minor <= major, got major="):
         Beam(*axes, 0.0)
+
+
+@pytest.mark.parametrize("pa", [math.nan, math.inf, "30deg"])
+def test_angle_of_a_beam_is_finite(pa):
+    with pytest.raises(ValueError, match=r"beam pa must be finite \[deg\], got "):
+        Beam(2.0, 1.0, pa)
 
 
 def image(**changes):
@@ -77,17 +87,35 @@ def holed(value):
         ({"data": holed(np.nan)}, "data must be finite"),
         ({"data": holed(np.inf)}, "data must be finite"),
         ({"psf": holed(np.nan)}, "psf must be finite"),
-        ({"cell": 0.0}, r"cell must be positive \[arcsec\], got 0"),
-        ({"cell": -0.1}, r"cell must be positive \[arcsec\], got -0.1"),
-        ({"cell": math.nan}, r"cell must be positive \[arcsec\], got nan"),
+        ({"cell": 0.0}, r"cell must be positive and finite \[arcsec\], got 0"),
+        ({"cell": -0.1}, r"cell must be positive and finite \[arcsec\], got -0.1"),
+        ({"cell": math.nan}, r"cell must be positive and finite \[arcsec\], got nan"),
+        ({"cell": math.inf}, r"cell must be positive and finite \[arcsec\], got inf"),
+        ({"cell": "0.1arcsec"}, r"cell must be positive and finite .* got '0.1arcsec'"),
+        ({"thermal": 0}, r"thermal must be positive and finite \[Jy/beam\], got 0"),
+        ({"thermal": math.inf}, r"thermal must be positive and finite \[Jy/beam\], got inf"),
+        ({"thermal": "1mJy"}, r"thermal must be positive and finite .* got '1mJy'"),
         ({"psf": 3 * drawn(Beam(0.4, 0.4, 0), 0.1, 32)}, "psf must have peak 1, got 3"),
         ({"psf": np.zeros((32, 32))}, "psf must have peak 1, got 0"),
         ({"psf": np.roll(drawn(Beam(0.4, 0.4, 0), 0.1, 32), 5, 0)}, r"psf must .*peak.*\(16, 16\)"),
+        ({"psf": np.roll(drawn(Beam(2.0, 2.0, 0), 0.1, 32), 1, 1)}, r"psf must .*peak.*\(16, 16\)"),
     ],
 )
 def test_what_breaks_the_rules_is_refused(changes, text):
     with pytest.raises(ValueError, match=text):
         image(**changes)
+
+
+def test_a_peak_may_have_an_equal_beside_it():
+    psf = drawn(Beam(0.4, 0.4, 0), 0.1, 32)
+    psf[16, 15] = 1 + 1e-6
+    assert image(psf=psf).psf[16, 16] == 1
+
+
+def test_numbers_of_numpy_are_numbers():
+    beam = Beam(*np.float32([0.4, 0.3, 10]))
+    found = image(beam=beam, cell=np.float32(0.1), thermal=np.float64(1e-3))
+    assert found.thermal == 1e-3
 
 
 def test_primary_beam_may_be_undefined_outside():

@@ -5,7 +5,8 @@ import pytest
 import torch
 from scipy.signal import fftconvolve
 
-from casa_ddpm.peel import PATCH, convolve, good_size, hogbom, restore
+from casa_ddpm.dirty import Beam
+from casa_ddpm.peel import PATCH, _patch, convolve, good_size, hogbom, restore
 from casa_ddpm.psf import gaussian
 
 
@@ -198,3 +199,21 @@ def test_components_stay_where_they_may_be():
     assert float(found.sum()) == pytest.approx(1000, rel=0.02)
     torch.testing.assert_close(left[0], dirty - convolve(found[0], psf), rtol=0, atol=1e-2)
     assert float((left[0].abs() * where).max()) < 5
+
+
+@pytest.mark.parametrize("widths", [(130.0, 130.0), (220.0, 70.0)])
+def test_main_lobe_wider_than_the_patch_is_no_sidelobe(widths):
+    covariance = Beam(*widths, 30).covariance(1)
+    beam = gaussian(covariance, 320)
+    dirty = convolve(points(160, [(70, 90)], [100.0]), beam)
+    _, residual = hogbom(dirty[None], beam[None], torch.tensor([1.0]))
+    assert residual.abs().max() <= 1
+
+
+def test_patch_is_the_same_for_ordinary_beams():
+    """However high their sidelobes are."""
+    beam = psf(100)
+    beam[100, 170] = beam[100, 30] = 0.9
+    assert _patch(torch.stack([psf(100), beam])) == PATCH
+    wide = gaussian(130.0**2 / 8 / np.log(2) * np.eye(2), 320)
+    assert _patch(wide[None]) == pytest.approx(130, abs=2)

@@ -90,3 +90,21 @@ def test_two_points_and_one_source(begun):
     begun.end(1)
     begun.end(1)
     assert begun.held == {0} and 1 not in begun.network
+
+
+def test_a_source_and_a_ring_round_it_have_random_numbers_of_their_own():
+    """As have the second points in them; others have those of their pixel alone."""
+    ring = disc(30, 20, 12) & ~disc(30, 20, 8)
+    regions = disc(30, 20) + 2 * disc(30, 44) + 3 * ring
+    psf = gaussian(Beam(BEAM, BEAM, 0).covariance(1), NPIX).double()
+    likelihood = Likelihood(psf, 1.0, KERNEL)
+    ground = Ground(regions, torch.zeros(NPIX, NPIX).double(), likelihood, 1 * disc(30, 20, 3))
+    white = RNG.normal(size=(NPIX, NPIX)).astype(np.float32)
+    drawn = [np.random.default_rng(ground.seed(k, white)).random() for k in range(7)]
+    assert np.array_equal(ground.middles[0], ground.middles[2])
+    assert np.array_equal(ground.middles[4], ground.middles[6])
+    alone = [np.random.default_rng(white[y, x].view(np.uint32)) for y, x in ground.middles]
+    assert [a.random() == b for a, b in zip(alone, drawn, strict=True)] == [
+        *(True, True, False), True, *(True, True, False)
+    ]  # fmt: skip
+    assert len(set(drawn)) == 6

@@ -171,6 +171,32 @@ def test_channels_of_a_cube_are_one_run(points, optics):
     assert min(distinct) > 1 and len(asked) <= max(distinct) + 1
 
 
+def test_a_channel_without_data_keeps_its_model(points):
+    _, dirty, cycle, _ = points
+    start, asked = np.zeros((2, NPIX, NPIX), np.float32), []
+    start[1, 20, 30] = 0.5
+
+    def both(models):
+        asked.append(models.copy())
+        return np.stack([cycle(models[0]), np.zeros_like(models[1])])
+
+    reconstruct_cube([dirty, None], Options(sampling=FAST, nmajor=1), both, start)
+    assert asked
+    for models in asked:
+        np.testing.assert_array_equal(models[1], start[1])
+
+
+def test_errors_name_their_channel(points):
+    _, dirty, _, _ = points
+    options = Options(sampling=FAST, nmajor=1)
+    empty, coarse = replace(dirty, data=np.zeros_like(dirty.data)), replace(dirty, cell=1.0)
+    for wrong, text in ((empty, "image must have noise"), (coarse, "cell must be at most half")):
+        with pytest.raises(ValueError, match=f"^channel 2: {text}"):
+            reconstruct_cube([dirty, None, wrong], options)
+        with pytest.raises(ValueError, match=f"^{text}"):
+            reconstruct(wrong, options)
+
+
 def test_channels_have_noise_of_their_own(optics):
     """Two channels of the same data are two draws from the same posterior."""
     dirty, _ = observe(optics, sky.points(np.array([[2.0, 2.0]]), np.array([30.0])), 7)

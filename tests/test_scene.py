@@ -134,3 +134,13 @@ def test_sources_are_calibrated_among_all_that_there_are(compact_array):
         scene.calibration.odds.probability(np.array([0.8]), np.array([10.0]), 0.0, 0.0)[0]
     )
     assert found["prob"][1] == 1 and table["prob"][0] == 0.8
+
+
+@pytest.mark.parametrize("kind", [int, float, bool])
+def test_mask_of_any_kind_is_one(compact_array, kind):
+    """As a FITS image holds it, which has no bool."""
+    _, settings = checkpoint.load("default")
+    mask = np.zeros(compact_array.dirty.data.shape, kind)
+    mask[10:20, 30:50] = 1
+    allowed = Scene(compact_array.dirty, settings, 8, allowed=mask).allowed
+    assert allowed.dtype == bool and allowed.sum() == 200

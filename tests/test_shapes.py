@@ -9,7 +9,15 @@ import torch
 from casa_ddpm import population, sky
 from casa_ddpm.census import Census
 from casa_ddpm.dirty import FWHM, Beam
-from casa_ddpm.gaussians import MOST_ELLIPTICAL, Gaussians, Shape, moments
+from casa_ddpm.gaussians import (
+    MOST_ELLIPTICAL,
+    Gaussians,
+    Shape,
+    _plane,
+    _powers,
+    _round_powers,
+    moments,
+)
 from casa_ddpm.likelihood import Likelihood
 from casa_ddpm.population import Population
 from casa_ddpm.psf import gaussian
@@ -219,3 +227,12 @@ def test_densities_are_those_of_the_fields():
     grid = np.geomspace(10, 900, 4001)
     share = np.trapezoid(known.density(grid, 1.4), grid)
     assert np.mean(flux[wide] > 10) == pytest.approx(share, abs=0.1)
+
+
+def test_power_of_round_gaussians_is_separable(likelihood):
+    psf = torch.fft.irfft2(likelihood.transfer, s=likelihood.shape)
+    sizes = np.array([0.0, 0.5, 2.0, 5.5])
+    round_ = Shape(sizes**2, np.zeros(4), np.zeros(4))
+    exact = _powers(round_.moments() * BEAM**2, _plane(psf))
+    got = _round_powers((sizes * BEAM / FWHM) ** 2, psf)
+    np.testing.assert_allclose(got, exact, rtol=1e-5)

@@ -5,12 +5,15 @@ Where nothing else is said, tolerances are three to four standard errors of what
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from astropy import units as u
 from scipy.ndimage import gaussian_filter
 
 from casa_ddpm.dirty import FWHM, Beam
+from casa_ddpm.light import Pixels, measure_light, measure_peaks
 from casa_ddpm.sources import FEW, UNITS, find_sources
 
 CELL, KERNEL, NOISE = 0.2, 0.32, 1e-4
@@ -319,6 +322,25 @@ def test_ring_is_not_shredded(brightness, most):
         # The peak is on the ring, not at its centre.
         assert table["snr"][0] > 0.5 * brightness
         assert table["major"][0].value == pytest.approx(FWHM * 40 / np.sqrt(2) * CELL, rel=0.03)
+
+
+def test_peak_of_an_extended_source_takes_no_copy_of_the_realisations():
+    image = gaussian((200, 200), 60, 140, 200 * NOISE, 40 * np.eye(2)).astype(np.float32)
+    samples, regions = np.repeat(image[None], 30, axis=0), np.zeros((200, 200), int)
+    regions[120:160, 40:80] = 1
+    pixels = Pixels.of(regions)
+    light = measure_light(samples, pixels, KERNEL / (FWHM * CELL))
+    held = np.ones((30, 1), bool)
+    held[::5] = False
+    tracemalloc.start()
+    (peak,) = measure_peaks(samples, regions, pixels, light, held, BEAM, KERNEL, CELL)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    point = (KERNEL / FWHM / CELL) ** 2 * np.eye(2)
+    clean = BEAM.covariance(CELL)
+    seen = np.sqrt(np.linalg.det(clean) / np.linalg.det(40 * np.eye(2) - point + clean))
+    assert peak == pytest.approx(200 * NOISE * seen, rel=0.01)
+    assert most < samples.nbytes / 2
 
 
 def test_two_lobes_are_two_sources():
