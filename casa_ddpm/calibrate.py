@@ -13,7 +13,16 @@ import numpy as np
 from scipy import ndimage
 from tqdm import tqdm
 
-from casa_ddpm import calibration, checkpoint, circumstances, fields, matching, simulator, workers
+from casa_ddpm import (
+    arguments,
+    calibration,
+    checkpoint,
+    circumstances,
+    fields,
+    matching,
+    simulator,
+    workers,
+)
 from casa_ddpm.diffusion import Denoiser
 from casa_ddpm.dirty import FWHM, DirtyImage
 from casa_ddpm.disturbance import Signs
@@ -29,7 +38,7 @@ WIDEST = 3.0
 #: S/N below which a source is none that could be found: chance puts one at many places.
 FAINTEST = 2.0
 #: Least numbers that make sense; a score needs two realisations.
-LEAST = {"fields": 1, "search": 1, "check": 0, "nsamples": 2, "workers": 0}
+LEAST = {"fields": 1, "search": 1, "check": 0, "nsamples": 2, "seed": 0, "workers": 0}
 
 
 def simulate(index: int, settings: simulator.Settings, seed: int):
@@ -153,9 +162,8 @@ def run(args: argparse.Namespace) -> int:
     FileExistsError
         If the file exists.
     """
-    for name, least in LEAST.items():
-        if getattr(args, name) < least:
-            raise ValueError(f"{name} must be at least {least}, got {getattr(args, name)}")
+    arguments.at_least(args, LEAST)
+    temperatures = arguments.numbers(args, "temperatures", float)
     out = Path(args.out)
     if out.exists():
         raise FileExistsError(f"out {args.out!r} exists and is not overwritten")
@@ -163,14 +171,19 @@ def run(args: argparse.Namespace) -> int:
     # Of its own, so that what is not finished passes for no calibrated network.
     with tempfile.TemporaryDirectory(prefix="ddpmclean-calibrate-") as folder:
         trial = Path(folder, "trial.safetensors")
-        settings = _calibrated(args, trial, denoiser, replace(settings, calibration={}))
+        settings = replace(settings, calibration={})
+        settings = _calibrated(args, temperatures, trial, denoiser, settings)
     checkpoint.save(out, denoiser, settings)
     print(json.dumps({"temperature": settings.temperature} | settings.calibration))
     return 0
 
 
 def _calibrated(
-    args: argparse.Namespace, trial: Path, denoiser: Denoiser, settings: checkpoint.Settings
+    args: argparse.Namespace,
+    temperatures: list[float],
+    trial: Path,
+    denoiser: Denoiser,
+    settings: checkpoint.Settings,
 ) -> checkpoint.Settings:
     """Settings with temperature, calibration and an account of both; writes networks to `trial`."""
 
@@ -184,7 +197,6 @@ def _calibrated(
         joined = {n: np.concatenate([c[n] for c in candidates]) for n in candidates[0]}
         return float(np.mean([s for s, _ in found])), joined
 
-    temperatures = [float(t) for t in args.temperatures.split(",")]
     scores: dict[float, float] = {}
     for temperature in temperatures if len(temperatures) > 1 else ():
         new = replace(settings, temperature=temperature)

@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+#: CASA's types of words, and what a literal of words begins with.
+_WORDS, _OPENING = {"string", "stringVec", "path", "pathVec"}, ("'", '"', "[")
+
 
 @dataclass(frozen=True)
 class Command:
@@ -83,8 +86,9 @@ def parse_value(text: str) -> Any:
 def parse_values(words: Sequence[str]) -> dict[str, Any]:
     """Task parameters from KEY=VALUE words.
 
-    A parameter of words gets its text where a number stands: ``field=0`` is
-    field '0' and ``imagename=2026`` the name '2026'.
+    A parameter of words gets its text, unless that is quoted or a list: ``field=0`` is
+    field '0', ``spw=0,1`` the windows '0,1' and ``imagename=2026`` the name '2026'. One of
+    words or a whole number gets the number: ``phasecenter=1`` is field 1.
 
     Parameters
     ----------
@@ -102,17 +106,23 @@ def parse_values(words: Sequence[str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for word in words:
         name, equals, text = word.partition("=")
-        name = name.strip().lstrip("-")
+        name = name.strip()
         if not equals or not name:
             raise ValueError(f"arguments must be written KEY=VALUE, got {word!r}")
         if name in values:
             raise ValueError(f"{name} must be given once, got it again in {word!r}")
-        value = parse_value(text)
-        types = known[name].types if name in known else ()
-        if {"string", "path"} & set(types) and "double" not in types:
-            value = value if isinstance(value, (str, list, tuple)) else text
-        values[name] = value
+        values[name] = _of_types(text, known[name].types if name in known else ())
     return values
+
+
+def _of_types(text: str, types: Sequence[str]) -> Any:
+    """The value that a text stands for where the task takes these types."""
+    value = parse_value(text)
+    if not _WORDS.intersection(types) or "double" in types or text.startswith(_OPENING):
+        return value
+    # Of words and lists of words, a number is one of the words: a name that looks like one.
+    number = "int" in types and "stringVec" not in types and type(value) is int
+    return value if number else text
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:

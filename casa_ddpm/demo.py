@@ -75,11 +75,15 @@ def run(out: str = "demo", seed: int = 1) -> int:
 
     Raises
     ------
+    ValueError
+        If the seed is negative.
     FileExistsError
         If `out` exists and is not empty.
     """
+    if seed < 0:
+        raise ValueError(f"seed must be at least 0, got {seed}")
     folder = Path(out).absolute()
-    if folder.exists() and any(folder.iterdir()):
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(f"out must be a new or empty folder, got {out!r}")
     folder.mkdir(parents=True, exist_ok=True)
     from casa_ddpm import casa, ddpmclean

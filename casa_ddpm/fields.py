@@ -13,13 +13,15 @@ from astropy.io import fits
 from astropy.table import QTable
 from astropy.wcs import WCS
 
-from casa_ddpm import arrays, simulator
+from casa_ddpm import arguments, arrays, simulator
 from casa_ddpm.dirty import Beam, DirtyImage
 from casa_ddpm.peel import convolve
 from casa_ddpm.sky import Components
 
 #: Where simulated fields lie on the sky [deg] and their frequency [Hz].
 CENTRE, FREQUENCY = (150.119, 2.206), 230e9
+#: What ends the names of a field's files: dirty image, PSF and truth.
+SUFFIXES = ("dirty.fits", "psf.fits", "truth.ecsv")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,26 +41,42 @@ def run(args: argparse.Namespace) -> int:
     Raises
     ------
     ValueError
-        If the array is unknown or a number is not positive.
+        If the array is unknown or a number is not positive, or the seed negative.
     FileExistsError
-        If a field of that name exists.
+        If a field of that name exists, or the folder is a file.
     """
+    arguments.at_least(args, {"seed": 0})
     for name in ("number", "npix", "beam", "noise"):
         if not getattr(args, name) > 0:
             raise ValueError(f"{name} must be positive, got {getattr(args, name)}")
     if args.array:
         arrays.load(args.array)
+    folder = Path(args.out)
+    names = [folder / f"field_{args.seed}_{i:04d}" for i in range(args.number)]
+    _check_free(folder, names)
     settings = simulator.Settings(args.npix, (args.array,) if args.array else ())
     drawn = simulator.simulate(range(args.number), settings, args.seed, "test")
-    folder = Path(args.out)
     folder.mkdir(parents=True, exist_ok=True)
     for i, optics in enumerate(drawn.optics):
         cell = args.beam / optics.scale
         image = as_dirty(drawn.dirty[i].numpy(), optics, cell, args.noise)
         sources = truth(drawn.components[i], image, args.beam, args.noise)
-        write(folder / f"field_{args.seed}_{i:04d}", image, sources)
+        write(names[i], image, sources)
     print(f"{args.number} fields in {folder}")
     return 0
+
+
+def _check_free(folder: Path, names: list[Path]) -> None:
+    """Refuse a file instead of a folder, and names of fields that exist in it."""
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(f"out must be a folder, got the file {str(folder)!r}")
+    for start in names:
+        for suffix in SUFFIXES:
+            if (path := Path(f"{start}.{suffix}")).exists():
+                raise FileExistsError(
+                    f"out must be a folder without fields of this seed, got {str(folder)!r}: "
+                    f"{path.name} already exists and is not overwritten"
+                )
 
 
 def as_dirty(data: np.ndarray, optics: simulator.Optics, cell: float, noise: float) -> DirtyImage:
@@ -127,6 +145,7 @@ def write(name: Path, image: DirtyImage, sources: QTable) -> None:
     header["BMAJ"], header["BMIN"] = image.beam.major / 3600, image.beam.minor / 3600
     header["BPA"], header["BUNIT"] = image.beam.pa, "Jy/beam"
     header["RESTFRQ"] = image.freq
-    for suffix, data in (("dirty", image.data), ("psf", image.psf)):
-        fits.PrimaryHDU(data.astype(np.float32), header).writeto(f"{name}.{suffix}.fits")
-    sources.write(f"{name}.truth.ecsv")
+    dirty, psf, known = (f"{name}.{suffix}" for suffix in SUFFIXES)
+    for path, data in ((dirty, image.data), (psf, image.psf)):
+        fits.PrimaryHDU(data.astype(np.float32), header).writeto(path)
+    sources.write(known)

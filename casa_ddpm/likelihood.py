@@ -105,16 +105,20 @@ class Likelihood:
         -------
         Tensor, shape (..., ny, nx)
         """
-        every, held = torch.ones_like(self.transfer), self.transfer > 0
-        whole, part = (
-            self._fitted(drawn, variance, residual, iterations, counted)
-            for counted in (every, held)
-        )
+        every = torch.ones_like(self.transfer)
+        whole = self._fitted(drawn, variance, residual, iterations, every)
+        part = self.fit_held(drawn, variance, residual, iterations)
         most, least = (
             (residual - self.predict(sky - drawn)).square().sum((-2, -1), keepdim=True)
             for sky in (whole, part)
         )
         return torch.where(most < _CLEARLY * least, whole, part)
+
+    def fit_held(
+        self, drawn: torch.Tensor, variance: torch.Tensor, residual: torch.Tensor, iterations=60
+    ) -> torch.Tensor:
+        """The same, with the spatial frequencies alone that the data hold; see `fit`."""
+        return self._fitted(drawn, variance, residual, iterations, self.transfer > 0)
 
     def _fitted(
         self,

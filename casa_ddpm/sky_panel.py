@@ -40,7 +40,7 @@ def show(
     colours: str = "inferno",
     ticks: int = 6,
 ) -> AxesImage:
-    """Draw an image in offsets from its centre; undefined pixels are grey.
+    """Draw an image in offsets from its centre, and nothing beside it; undefined pixels are grey.
 
     Parameters
     ----------
@@ -54,15 +54,17 @@ def show(
     ticks : int
         Most of an axis.
     """
+    edges = extent(image.shape, cell)
     shown = panel.imshow(
         np.ma.masked_invalid(image),
         origin="lower",
-        extent=extent(image.shape, cell),
+        extent=edges,
         norm=norm,
         cmap=colours,
         interpolation="nearest",
     )
-    panel.set_facecolor("0.75")
+    # Or the axes would grow to hold what is drawn over the edge.
+    panel.set(xlim=edges[:2], ylim=edges[2:], facecolor="0.75")
     for axis in (panel.xaxis, panel.yaxis):
         axis.set_major_locator(MaxNLocator(ticks))
     return shown

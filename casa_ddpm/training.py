@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from casa_ddpm import checkpoint, laws, workers
+from casa_ddpm import arguments, checkpoint, laws, workers
 from casa_ddpm.device import arithmetic, choose_device, choose_precision, settle
 from casa_ddpm.diffusion import Denoiser, loss
 from casa_ddpm.pool import Examples, Plan, Pool, draw, progress
@@ -105,6 +105,7 @@ class Trainer:
         for name, tensors in self._states().items():
             named = {str(i): t.detach().cpu().contiguous() for i, t in enumerate(tensors)}
             save_file(named, folder / f"{name}.part", {"step": str(self.step)})
+        # Whenever this is cut off, what is there and its parts hold a whole state.
         for name in _STATE:
             (folder / f"{name}.part").replace(folder / f"{name}.safetensors")
 
@@ -130,26 +131,18 @@ class Trainer:
                 raise ValueError(f"{where} must have {name} {want}, got {got}")
 
     def resume(self, folder: Path) -> None:
-        """Take up the state in `folder`.
+        """Take up the newest whole state in `folder`.
 
         Raises
         ------
         ValueError
             If the folder's files are missing, of different steps or of another network.
         """
-        paths = {name: folder / f"{name}.safetensors" for name in (*_STATE, "network")}
-        if missing := [p.name for p in paths.values() if not p.is_file()]:
-            raise ValueError(f"resume folder {str(folder)!r} lacks {', '.join(missing)}")
-        trained, settings = checkpoint.load(paths.pop("network"))
+        step, paths = _newest(folder)
+        trained, settings = checkpoint.load(folder / "network.safetensors")
         self._same_build(settings, f"resume folder {str(folder)!r}")
-        steps = set()
-        for path in paths.values():
-            with safe_open(path, "pt") as file:
-                steps.add(int(file.metadata()["step"]))
-        if len(steps) > 1:
-            raise ValueError(f"resume folder {str(folder)!r} mixes the steps {sorted(steps)}")
         stored = {name: load_file(path) for name, path in paths.items()}
-        self.step = steps.pop()
+        self.step = step
         before = _training_of(settings)
         history = before | self.settings.history
         if "memorised" in before:  # its memory is the first run's
@@ -175,6 +168,40 @@ class Trainer:
                     "exp_avg": first,
                     "exp_avg_sq": second,
                 }
+
+
+def _newest(folder: Path) -> tuple[int, dict[str, Path]]:
+    """Step and files of the newest state that is whole, also where `save` was cut off.
+
+    Raises
+    ------
+    ValueError
+        If there is no such state, or no network beside it.
+    """
+    kept = {name: _kept(folder, name) for name in _STATE}
+    missing = [f"{name}.safetensors" for name, steps in kept.items() if not steps]
+    if not (folder / "network.safetensors").is_file():
+        missing.append("network.safetensors")
+    if missing:
+        raise ValueError(f"resume folder {str(folder)!r} lacks {', '.join(missing)}")
+    whole = set.intersection(*(set(steps) for steps in kept.values()))
+    if not whole:
+        steps = sorted({step for own in kept.values() for step in own})
+        raise ValueError(f"resume folder {str(folder)!r} mixes the steps {steps}")
+    step = max(whole)
+    return step, {name: steps[step] for name, steps in kept.items()}
+
+
+def _kept(folder: Path, name: str) -> dict[int, Path]:
+    """The files of one part of the state by their steps: in its place, and not yet there."""
+    found = {}
+    for path in (folder / f"{name}.part", folder / f"{name}.safetensors"):
+        try:
+            with safe_open(path, "pt") as file:
+                found[int(file.metadata()["step"])] = path
+        except (SafetensorError, OSError):
+            continue
+    return found
 
 
 def _training_of(settings: checkpoint.Settings) -> dict:
@@ -229,12 +256,14 @@ def run(args: argparse.Namespace) -> int:
     Raises
     ------
     ValueError
-        If minutes is not positive or too few for a step, the device is not there, the law does
-        not allow what is asked or out holds another run's network.
+        If minutes is not positive or too few for a step, another number is wrong, the device is
+        not there, the law does not allow what is asked or out holds another run's network.
     """
     started = time.monotonic()
     if not args.minutes > 0:
         raise ValueError(f"minutes must be positive, got {args.minutes}")
+    arguments.at_least(args, {"depth": 1, "threads": 0, "workers": 0})
+    arguments.numbers(args, "widths", int)
     if args.resume and args.start:
         raise ValueError(f"start must not be given with resume, got {args.start!r}")
     out = Path(args.out)
@@ -294,9 +323,10 @@ def _loop(trainer: Trainer, law: laws.Law, executor, out: Path, until: float) ->
             recent.append(value)
             if trainer.step % plan.interval == 0:
                 validation = trainer.validate(held_out)
+                trainer.save(out, validation)
+                # Not before: a run that goes on from an older state would write it again.
                 _record(out / "log.csv", trainer.step, float(np.mean(recent)), validation)
                 recent.clear()
-                trainer.save(out, validation)
                 if hasattr(bar, "set_postfix"):
                     bar.set_postfix(validation=f"{validation:.4f}")
         if trainer.step % plan.interval:

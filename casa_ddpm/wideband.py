@@ -19,7 +19,7 @@ STEEP = 2.0
 #: Pixels per beam on which one is the least that a source's slope is shared by.
 _SCALE = 4.0
 #: Most steps of a fit.
-_STEPS = 30
+_STEPS = 20
 
 
 class Wideband:
@@ -90,18 +90,19 @@ class Wideband:
 
     def _fit(self, t: int) -> None:
         """Fit a term to what the data say of it, and take what has changed from what is left."""
-        valid, before = self._dirty.valid, self.skies[t].copy()
         kernel = self.taylor.kernels[t, t]
         own = kernel[tuple(n // 2 for n in kernel.shape)]
-        data = (self.left[t] + self.taylor.observe(t, before, t)) / own
-        sigma = noise.rms(self.left[t], valid) / own
+        sigma = noise.rms(self.left[t], self._dirty.valid) / own
         # A slope is in proportion to the flux, on however many pixels that is.
         width = STEEP * self._share * np.abs(self.skies[0])
-        likelihood = Likelihood(torch.from_numpy(kernel / own), sigma)
+        # Anew each time: what a fit that starts from the last one cannot see would add up.
+        data = (self.left[t] + self.taylor.observe(t, self.skies[t], t)) / own
+        likelihood = Likelihood(torch.from_numpy(kernel / own).float(), sigma)
         nothing, variance, rest = (
-            torch.from_numpy(image) for image in (np.zeros_like(data), width**2, data)
+            torch.from_numpy(image).float() for image in (0 * data, width**2, data)
         )
-        self.skies[t] = likelihood.fit(nothing, variance, rest, _STEPS).numpy()
-        change = self.skies[t] - before
+        fitted = likelihood.fit_held(nothing, variance, rest, _STEPS).double().numpy()
+        change = fitted - self.skies[t]
+        self.skies[t] = fitted
         for s in range(len(self.taylor)):
             self.left[s] -= self.taylor.observe(s, change, t)

@@ -14,12 +14,14 @@ from casa_ddpm import benchmark, checkpoint, measures
 from casa_ddpm.benchmark import (
     campaign,
     command,
+    document,
     gallery,
     metrics,
     outcome,
     recorded,
     report,
     rivals,
+    tables,
 )
 from casa_ddpm.benchmark.protocols import PROTOCOLS
 from casa_ddpm.benchmark.resampling import ROBUST
@@ -52,6 +54,8 @@ def known(tmp_path, monkeypatch):
         ("--fields -1", "fields must be at least 0, got -1"),
         ("--nmajor 0", "nmajor must be at least 1, got 0"),
         ("--workers -1", "workers must be at least 0, got -1"),
+        ("--seed -1", "seed must be at least 0, got -1"),
+        ("--seed -1 --route image", "seed must be at least 0, got -1"),
         ("--protocols empty,sea", r"protocols must be of \['independent', .*got \['sea'\]"),
         ("--rivals peaks,eye", r"rivals must be all, none or of \['peaks', .*got \['eye'\]"),
         ("--truth truth.csv", "truth must come with vis, got 'truth.csv' alone"),
@@ -70,6 +74,15 @@ def known(tmp_path, monkeypatch):
         ),
         ("--quick --protocols empty", "protocols must not be given with quick, got 'empty'"),
         ("--quick --scale 5", "scale must not be given with quick, got 5.0"),
+        ("--quick --fields 1", "fields must not be given with quick, got 1"),
+        (
+            "--quick --nsamples 2",
+            "nsamples must be 20 with quick, as for the recorded figures, got",
+        ),
+        ("--quick --nmajor 1", "nmajor must be 2 with quick, as for the recorded figures, got 1"),
+        ("--quick --npix 64", "npix must be 160 with quick, as for the recorded figures, got 64"),
+        ("--quick --seed 1", "seed must be 11 with quick, as for the recorded figures, got 1"),
+        ("--quick --record new.json --seed 1", "seed must be 11 with quick"),
         ("--scale 2", "scale must be from 2.5 to 20 pixels a beam, got 2"),
         ("--quick --route ms", "route must be 'image' with quick, got 'ms'"),
         ("--quick --rivals peaks", "rivals must be 'none' with route 'image', got 'peaks'"),
@@ -211,6 +224,65 @@ def test_goes_on_where_it_was_cut_off(runs, tmp_path, monkeypatch):
             assert path.read_bytes() == (runs / "one" / path.name).read_bytes(), path.name
 
 
+def test_only_ours_has_figures_at_a_default_threshold(runs):
+    """What others list starts far below any threshold of theirs."""
+    figures = report.read(runs / "one").figures["independent"]
+    names = {"purity", "completeness", "f1_default", "false"}
+    assert names <= set(figures[metrics.OURS])
+    for method in figures.keys() - {metrics.OURS}:
+        assert not names & set(figures[method]), method
+    page = (runs / "one" / "report.md").read_text()
+    overall = page[: page.index("## Protocol: empty")]
+    (row,) = (line for line in overall.splitlines() if line.startswith("| False, default"))
+    assert row.count(document.EMPTY) == len(figures) - 1
+    assert "threshold that its users lay: minprob of ddpmclean; source finders start far" in page
+
+
+def test_what_has_failed_is_said(runs, tmp_path, monkeypatch):
+    """A method counts in the fields that it has seen; that it failed is told with its error."""
+
+    def one_fails(protocol, *others, **scale):
+        found = outcome.from_image(protocol, *others, **scale)
+        if protocol == "empty":
+            images = found["images"]
+            found["images"] = images[images["method"] == metrics.OURS]
+            found["images"].meta[tables.FAILED] = [[metrics.PEAKS, "empty 0", "no | luck"]]
+            found["detections"] = found["detections"][found["detections"]["method"] == metrics.OURS]
+        return found
+
+    monkeypatch.setattr(campaign, "from_image", one_fails)
+    words = f"--out {tmp_path / 'new'} {SMALL} --protocols independent,empty --fields 1"
+    assert benchmark.run(parse(words)) == 0
+    read = report.read(tmp_path / "new")
+    assert read.missing == {
+        "peaks": "failed in 1 field, not counted there, first in empty 0: no | luck"
+    }
+    assert (
+        metrics.PEAKS in read.figures["independent"] and metrics.PEAKS not in read.figures["empty"]
+    )
+    page = (tmp_path / "new" / "report.md").read_text()
+    assert "| peaks | failed in 1 field" in page and "no \\| luck |" in page
+
+
+@pytest.mark.usefixtures("known")
+def test_another_truth_is_another_benchmark(tmp_path, monkeypatch):
+    """Of the same name: what was measured with the one is not mixed with the other."""
+    monkeypatch.setattr(measures, "installed", lambda name: True)
+
+    def cut_off(plan):
+        (plan.kept / "user 0").mkdir(exist_ok=True)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(campaign, "measure", cut_off)
+    words = parse("--out new --vis some.ms --truth truth.csv --cell 1arcsec --rivals none")
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            benchmark.run(words)
+    Table({"ra": [150.0], "dec": [-30.0], "flux": [2.0]}).write("truth.csv", overwrite=True)
+    with pytest.raises(FileExistsError, match="other settings or code has begun: remove"):
+        benchmark.run(words)
+
+
 # The quick variant
 
 
@@ -271,7 +343,9 @@ def test_quick(tmp_path, monkeypatch, capsys, completeness, code):
     }
     monkeypatch.setattr(recorded, "read", lambda: old)
     monkeypatch.setattr(command, "QUICK", {"independent": 2})
-    words = f"--out {tmp_path / 'new'} {SMALL.removeprefix('--route image ')} --quick"
+    small = {"nsamples": 2, "nmajor": 1, "seed": 11, "npix": 64}
+    monkeypatch.setattr(command, "SETTINGS", small)
+    words = f"--out {tmp_path / 'new'} --device cpu --quick"
     assert benchmark.run(parse(words)) == code
     said = capsys.readouterr().out
     assert ("worse than recorded: independent completeness_90" in said) == bool(code)

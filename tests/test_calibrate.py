@@ -143,6 +143,27 @@ def test_what_fails_leaves_nothing(tmp_path, capsys):
     assert "nsamples must be at least 2, got 1" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--seed -1", "seed must be at least 0, got -1"),
+        ("--workers -1", "workers must be at least 0, got -1"),
+        *(
+            (
+                f"--temperatures {text}",
+                f"temperatures must be positive numbers separated by commas, got '{text}'",
+            )
+            for text in ("a,b", "1,0", "1,nan", "1,")
+        ),
+    ],
+)
+def test_refused(tmp_path, capsys, words, message):
+    out = ["--network", "default", "--out", str(tmp_path / "n.safetensors")]
+    assert cli.main(["calibrate", *out, *words.split()]) == 2
+    assert capsys.readouterr().err == f"casa-ddpm calibrate: {message}\n"
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_network_of_the_published_protocol_is_refused(tmp_path, capsys):
     """Before anything is written."""
     settings = checkpoint.Settings(

@@ -65,6 +65,40 @@ def test_clean_calls_the_task(called):
     }
 
 
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [
+        # Words: the text itself, unless it is quoted or a list.
+        ("spw=0,1", "0,1"),
+        ("scan=1,2", "1,2"),
+        ("antenna=1,2", "1,2"),
+        ("observation=0,1", "0,1"),
+        ("timerange=(1)", "(1)"),
+        ("field='0,1'", "0,1"),
+        ("field=['0','1']", ["0", "1"]),
+        ("vis='a.ms','b.ms'", ("a.ms", "b.ms")),
+        ("mask=[1pix", "[1pix"),
+        ("imagename=007", "007"),
+        ("uvtaper=5", "5"),
+        # A number where one is taken beside a word.
+        ("phasecenter=1", 1),
+        ("psfphasecenter=1", 1),
+        ("observation=1", 1),
+        ("phasecenter=true", "true"),
+        ("phasecenter=J2000 1deg 2deg", "J2000 1deg 2deg"),
+        # Numbers and anything: literals.
+        ("cell=0.1,0.2", (0.1, 0.2)),
+        ("imsize=512,256", (512, 256)),
+        ("start=3", 3),
+    ],
+)
+def test_values_by_their_types(called, word, value):
+    name = word.partition("=")[0]
+    assert cli.main(["clean", word]) == 0
+    assert called == {name: value} and type(called[name]) is type(value)
+    parameters.check(parameters.task().parameters[name], called[name])
+
+
 def test_every_parameter_of_the_task(called):
     known = parameters.task().parameters
     texts = {n: v if isinstance(v, str) else repr(v) for n, v in parameters.defaults().items()}
@@ -84,6 +118,7 @@ def test_value_with_equals_sign(called):
         (["vis"], "casa-ddpm clean: arguments must be written KEY=VALUE, got 'vis'"),
         (["=3"], "arguments must be written KEY=VALUE, got '=3'"),
         (["seed=1", "seed=2"], "seed must be given once, got it again in 'seed=2'"),
+        (["--", "--vis=a.ms"], "ddpmclean has no parameter '--vis'; did you mean 'vis'?"),
         (["viz=a.ms"], "ddpmclean has no parameter 'viz'; did you mean 'vis'?"),
         (["imagename=x"], "exactly one of vis and dirtyimage must be given, got neither"),
         (["vis=none.ms", "imagename=x", "cell=1"], "vis must name an existing MeasurementSet"),

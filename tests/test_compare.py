@@ -5,8 +5,9 @@ import json
 
 import numpy as np
 import pytest
+from astropy import units as u
 from astropy.io import fits
-from astropy.table import Table
+from astropy.table import Table, vstack
 from astropy.wcs import WCS
 from restored import BEAM, CELL, gaussian, write_image
 
@@ -155,6 +156,31 @@ def test_what_is_not_known_must_be_given(runs):
     with pytest.raises(ValueError, match="noise must be given where neither image nor catalogue"):
         compare.run(parse(words))
     assert compare.run(parse([*words, "--noise", "1e-4"])) == 0
+
+
+def test_cubes_are_compared_by_their_catalogues(runs, capsys):
+    """Channel by channel, and the images are left out; there is no truth of several channels."""
+    table = Table.read(runs / "a.cat.ecsv")
+    channels = [table.copy() for _ in range(2)]
+    for k, one in enumerate(channels):
+        one["freq"] = np.full(len(one), 1e9 * (k + 1)) * u.Hz
+        one["flux"] *= k + 1
+    for name in "cd":
+        fits.writeto(runs / f"{name}.image.fits", np.zeros((2, *SHAPE)))
+        vstack(channels[:: 1 if name == "c" else -1]).write(runs / f"{name}.cat.ecsv")
+    words = [runs / "c", runs / "d", "--beam", "1arcsec", "--out", runs / "new"]
+    assert compare.run(parse(words)) == 0
+    page = capsys.readouterr().out
+    assert f"A: sources alone, '{runs / 'c.image.fits'}' has several planes." in page
+    assert f"B: sources alone, '{runs / 'd.image.fits'}' has several planes." in page
+    kept = json.loads((runs / "new" / "comparison.json").read_text())
+    assert kept["matched"] == 6 and kept["sources"]["ratio_scatter"] == 0
+    assert kept["difference"] is None and kept["residuals"] == {}
+    with pytest.raises(ValueError, match="A must be of one channel where a truth is given, got 2"):
+        compare.run(parse([*words[:4], "--noise", "1e-4", "--truth", runs / "truth.csv"]))
+    (runs / "c.cat.ecsv").unlink()
+    with pytest.raises(ValueError, match=r"A must have a single plane, .* has \(2, 96, 96\)"):
+        compare.run(parse(words[:4]))
 
 
 def test_other_grids_are_refused(runs):

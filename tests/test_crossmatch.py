@@ -59,6 +59,44 @@ def test_wide_sources_reach_further():
         assert len(crossmatch(a, listed([(1.0, 0)], [1.0]), 1.0).pairs) == number
 
 
+def test_which_list_is_the_first_makes_no_difference():
+    """Wide and narrow sources among each other, of either list."""
+    rng = np.random.default_rng(3)
+    lists = [
+        listed(
+            rng.uniform(-9, 9, (40, 2)), rng.uniform(1, 2, 40),
+            major=np.where(rng.random(40) < 0.5, rng.uniform(0, 4, 40), np.nan),
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    one, other = crossmatch(*lists, 1.0).pairs, crossmatch(*lists[::-1], 1.0).pairs
+    assert len(one) > 10
+    assert sorted(map(tuple, one)) == sorted((i, j) for j, i in other)
+    # The wide one may be in the second list.
+    wide = listed([(0, 0)], [1.0], major=[2.0])
+    assert len(crossmatch(listed([(1.0, 0)], [1.0]), wide, 1.0).pairs) == 1
+
+
+def test_pairs_are_those_of_the_least_distances():
+    """Two on two, where the nearest pair would leave the others alone; points before the wide."""
+    a, b = listed([(0, 0), (0.5, 0)], [1, 1]), listed([(0.4, 0), (0.9, 0)], [1, 1])
+    assert crossmatch(a, b, 1.0).pairs.tolist() == [[0, 0], [1, 1]]
+    a = listed([(0, 0), (1, 0)], [1, 1], major=[np.nan, 10.0])
+    assert crossmatch(a, listed([(0.55, 0)], [1]), 1.0).pairs.tolist() == [[0, 0]]
+
+
+def test_channels_are_matched_by_themselves():
+    """The source of the other channel is nearer; frequencies differ by less than half a step."""
+    a = listed([(0, 0), (0.3, 0)], [1, 2], freq=[1e9, 2e9])
+    b = listed([(0, 0), (0.3, 0), (0, 0)], [3, 4, 5], freq=[2.1e9, 1.1e9, 3.1e9])
+    match = crossmatch(a, b, 1.0)
+    assert match.pairs.tolist() == [[0, 1], [1, 0]]
+    assert match.table()["freq"].tolist() == [1e9, 2e9, 3.1e9]
+    # With a single channel on either side there is nothing to tell apart.
+    match = crossmatch(a, listed([(0, 0)], [1.0], freq=[9e9]), 1.0)
+    assert match.pairs.tolist() == [[0, 0]]
+
+
 def test_nothing_matches_nothing():
     a, nothing = listed([(0, 0)], [1.0]), source_list({"ra": []})
     for match in (crossmatch(a, nothing, 1.0), crossmatch(nothing, a, 1.0)):

@@ -30,8 +30,15 @@ def test_comparison_matches_one_to_one():
 
 def test_out_must_be_new(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(FileExistsError, match="out must be a new or empty folder"):
-        demo.run(str(tmp_path))
+    for taken in (tmp_path, tmp_path / "file"):
+        with pytest.raises(FileExistsError, match="out must be a new or empty folder"):
+            demo.run(str(taken))
+
+
+def test_seed_must_not_be_negative(tmp_path):
+    with pytest.raises(ValueError, match="seed must be at least 0, got -1"):
+        demo.run(str(tmp_path / "new"), seed=-1)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow

@@ -92,6 +92,30 @@ def test_figures_by_hand():
     assert users["purity"] == 0.75 and users["completeness"] == 0.6
 
 
+def test_probability_outranks_brightness():
+    """An artefact of prob 0.5 and S/N 450 is below all that are certain; the S/N decides ties."""
+    prob, snr = np.array([0.5, 0.95, 0.9, 0.9]), np.array([450.0, 3, 4, 40])
+    score = detection.certainty(prob, snr)
+    assert np.argsort(-score).tolist() == [1, 3, 2, 0]
+    assert np.abs(score - prob).max() <= 1e-6
+    found = values(sample_of(score, [-1, 0, 1, 2], [5.0] * 4, prob=prob), default=0.9)
+    assert found["completeness_90"] == 0.75
+    assert found["f1_default"] == pytest.approx(6 / 7) and found["false_certain"] == 0
+
+
+@pytest.mark.parametrize(("prob", "false"), [(0.9, 1), (0.9 - 1e-8, 0)])
+def test_the_default_threshold_is_laid_on_the_probability(prob, false):
+    score = detection.certainty(np.array([prob]), np.array([400.0]))
+    found = values(sample_of(score, [-1], [5.0], prob=[prob]), default=0.9)
+    assert found["false"] == false == found["false_certain"]
+
+
+def test_without_a_default_threshold_there_are_no_figures_at_one():
+    found = values(sample_of([9, 8], [0, -1], [5.0]), default=None)
+    assert not {"purity", "completeness", "f1_default", "false"} & set(found)
+    assert found["f1"] == 1
+
+
 def test_nothing_found_and_nothing_there():
     none = values(sample_of([], [], [5.0, 6.0]))
     assert none["f1"] == none["completeness_90"] == none["completeness"] == none["false"] == 0

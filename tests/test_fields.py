@@ -39,13 +39,27 @@ def test_files_hold_what_was_drawn(tmp_path):
 
 def test_nothing_is_overwritten(tmp_path):
     fields.run(arguments(tmp_path))
+    (tmp_path / "field_0_0000.dirty.fits").unlink()
+    before = set(tmp_path.iterdir())
     with pytest.raises(OSError, match="already exists"):
         fields.run(arguments(tmp_path))
+    message = "out must be a folder without fields of this seed, got '.*': field_0_0000.psf.fits"
+    with pytest.raises(FileExistsError, match=message):
+        fields.run(arguments(tmp_path))
+    assert set(tmp_path.iterdir()) == before
+    with pytest.raises(FileExistsError, match="out must be a folder, got the file '.*fits'"):
+        fields.run(arguments(tmp_path / "field_0_0000.psf.fits"))
+    # Those of another seed may lie beside them.
+    assert fields.run(arguments(tmp_path, "--seed", "1")) == 0
 
 
 @pytest.mark.parametrize(
     ("option", "text"),
-    [(("--number", "0"), "number must be positive, got 0"), (("--array", "x"), "array 'x' is not")],
+    [
+        (("--number", "0"), "number must be positive, got 0"),
+        (("--array", "x"), "array 'x' is not"),
+        (("--seed", "-1"), "seed must be at least 0, got -1"),
+    ],
 )
 def test_refused(tmp_path, option, text):
     with pytest.raises(ValueError, match=text):

@@ -74,9 +74,15 @@ def test_protocols_do_not_mix(made, known):
 
 
 def test_default_thresholds(made):
-    found = metrics.figures(*made, defaults={"peaks": 5.0}, number=0)["independent"]
+    defaults = {"peaks": 5.0, "ddpmclean": -np.inf}
+    found = metrics.figures(*made, defaults=defaults, number=0)["independent"]
     assert found["peaks"]["purity"]["value"] > 0.98 > found["ddpmclean"]["purity"]["value"]
     assert found["peaks"]["purity"]["low"] is None
+    # Whose users lay none has no figure, and no difference to others.
+    names = {"purity", "completeness", "f1_default", "false"}
+    assert names <= set(found["peaks"]) and not names & set(found[METHODS[2]])
+    pair = metrics.compare(*made, "ddpmclean", METHODS[2], defaults=defaults, number=0)
+    assert not names & set(pair["independent"]) and "f1" in pair["independent"]
 
 
 def test_nothing_at_all():

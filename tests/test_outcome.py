@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from casa_ddpm import sky
-from casa_ddpm.benchmark import tables
+from casa_ddpm.benchmark import outcome, tables
 from casa_ddpm.benchmark.field import NOISE, Field, simulated
 from casa_ddpm.benchmark.metrics import LIMIT, OURS, PEAKS
 from casa_ddpm.benchmark.outcome import fidelity, from_image, from_visibilities
 from casa_ddpm.benchmark.panels import Panels
-from casa_ddpm.benchmark.rivals import RIVALS
+from casa_ddpm.benchmark.rivals import RIVALS, Rival
 from casa_ddpm.options import Options
 from casa_ddpm.posterior import Sampling
 
@@ -93,6 +93,25 @@ def test_route_of_measurement_sets(observatory, tmp_path, monkeypatch):
             names = [OURS, *(rival.name for rival in chosen)]
             check(from_visibilities(field, own, OPTIONS, chosen), names)
     assert os.listdir(".") == []
+
+
+def fails(observation):
+    raise RuntimeError("bdsf failed in /tmp/x:\nTraceback\n" + 900 * "." + "\nValueError: no beam")
+
+
+@pytest.mark.casa
+def test_a_rival_that_fails_has_no_rows(observatory, monkeypatch):
+    """The field goes on, and is told of; a failure of ours ends it."""
+    chosen = [Rival("broken", lambda: "", fails), *(r for r in RIVALS if r.name == PEAKS)]
+    with observatory.field("independent", 0, 11) as (field, own):
+        found = from_visibilities(field, own, OPTIONS, chosen)
+        check(found, [OURS, PEAKS])
+        (failure,) = tables.failures(found["images"])
+        assert (failure.method, failure.where) == ("broken", "independent 0")
+        assert failure.error.startswith("... ") and failure.error.endswith(". ValueError: no beam")
+        monkeypatch.setattr(outcome, "_task", lambda *_: fails(None))
+        with pytest.raises(RuntimeError, match="bdsf failed"):
+            from_visibilities(field, own, OPTIONS, chosen)
 
 
 @pytest.mark.casa

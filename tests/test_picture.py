@@ -101,6 +101,19 @@ def test_beam_is_drawn_at_its_angle(drawn):
     assert np.degrees(np.arctan2(-far[0], far[1])) == pytest.approx(30, abs=1)
 
 
+def test_an_ellipse_over_the_edge_leaves_no_strip_beside_the_image(scene, tmp_path, monkeypatch):
+    dirty, *others, table = scene
+    table = table.copy()
+    table["x"][0] = 127 * table["x"].unit
+    saved = []
+    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: saved.append(self))
+    picture.summary(tmp_path / "edge.png", dirty, *others, table)
+    saved[0].draw_without_rendering()
+    for panel in panels(saved[0]):
+        assert panel.get_xlim() == pytest.approx((12.9, -12.7))
+        assert panel.get_ylim() == pytest.approx((-9.7, 9.5))
+
+
 def test_only_the_brightest_are_numbered(scene, drawn):
     from astropy.table import vstack
 
@@ -116,6 +129,14 @@ def test_only_the_brightest_are_numbered(scene, drawn):
 )
 def test_unit(value, unit):
     assert scales.prefix(value)[1] == unit
+
+
+@pytest.mark.parametrize(
+    ("values", "top"),
+    [([1e-12, -1], 1e-12), ([2, np.nan, np.inf], 2), ([-1, 0], 1e-9), ([np.nan], 1e-9), ([], 1e-9)],
+)
+def test_top_is_the_highest_value(values, top):
+    assert scales.top(np.array(values)) == top
 
 
 @pytest.mark.parametrize(("low", "high", "width"), [(-0.15, 7, 0.1), (0, 3e3, 60), (0, 1e-3, 1e-4)])

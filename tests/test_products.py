@@ -9,6 +9,7 @@ from astropy.wcs import WCS
 from restored import BEAM, CELL, gaussian, write_image
 
 from casa_ddpm.compare import products, source_list
+from casa_ddpm.dirty import Beam
 
 SHAPE = (64, 80)
 #: Two points: x, y [pixel] and flux [Jy].
@@ -118,6 +119,27 @@ def test_refused(run, tmp_path):
     fits.writeto(tmp_path / "beamless.fits", field()[None, None], header)
     with pytest.raises(ValueError, match="A must have a beam where it has no catalogue, got"):
         products.read(str(tmp_path / "beamless.fits"))
+
+
+@pytest.mark.casa
+def test_beams_of_planes(tmp_path):
+    """That of the only plane is the image's; where there are more it is they that are too many."""
+    from casatools import image
+
+    def make(name, shape):
+        tool = image()
+        tool.fromshape(str(tmp_path / name), [16, 16, *shape])
+        for stokes, channel in np.ndindex(*shape):
+            tool.setrestoringbeam(
+                "2arcsec", f"{1 + channel / 10}arcsec", "10deg", channel=channel,
+                polarization=stokes,
+            )  # fmt: skip
+        tool.close()
+        return str(tmp_path / name)
+
+    assert products.read_image(make("i.image", (4, 1))).beam == Beam(2, 1, 10)
+    with pytest.raises(ValueError, match=r"B must have a single plane, .* has \(3, 16, 16\)"):
+        products.read_image(make("cube.image", (1, 3)), "B")
 
 
 @pytest.mark.casa

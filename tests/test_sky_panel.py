@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import AsinhNorm, Normalize
 from matplotlib.figure import Figure
+from matplotlib.patches import Ellipse
 
 from casa_ddpm import sky_panel
 
@@ -23,6 +24,15 @@ def test_undefined_pixels_are_masked():
     image[1, 2] = np.nan
     shown = sky_panel.show(Figure().subplots(), image, Normalize(0, 1), 0.5)
     assert np.argwhere(np.ma.getmaskarray(shown.get_array())).tolist() == [[1, 2]]
+
+
+def test_what_reaches_over_the_edge_does_not_widen_the_axes():
+    panel = Figure().subplots()
+    sky_panel.show(panel, np.ones((4, 6)), Normalize(0, 1), 0.5)
+    panel.add_patch(Ellipse((1.5, 0), 2, 2))
+    panel.plot([0, 9], [0, 9])
+    panel.figure.draw_without_rendering()
+    assert (*panel.get_xlim(), *panel.get_ylim()) == sky_panel.extent((4, 6), 0.5)
 
 
 @pytest.mark.parametrize("norm", [Normalize(-2e-4, 2e-4), AsinhNorm(1e-5, -1e-5, 2e-4)])

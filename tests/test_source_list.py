@@ -23,6 +23,15 @@ def test_plain_table(tmp_path):
     assert np.isnan(listed["prob"][0]) and np.isnan(listed["flux_err"][0])
 
 
+def test_frequencies_have_a_unit(tmp_path):
+    """Or they are something else, such as a band."""
+    columns = {"ra": [150.0, 151], "dec": [2.0, 2], "flux": [0.1, 0.1], "freq": [2, 1] * u.GHz}
+    listed = source_list.read(written(tmp_path, columns))
+    assert source_list.channels(listed).tolist() == [1e9, 2e9]
+    listed = source_list.read(written(tmp_path, columns | {"freq": ["L", "S"]}, "list.csv"))
+    assert source_list.channels(listed).tolist() == []
+
+
 def test_units_masks_and_frames(tmp_path):
     fk5 = SkyCoord(150 * u.deg, 2 * u.deg, frame="fk5")
     columns = {

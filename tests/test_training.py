@@ -6,12 +6,15 @@ import itertools
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from casa_ddpm import checkpoint, simulator, training
 from casa_ddpm.dirty import Beam
@@ -195,6 +198,67 @@ def test_resume_from_mixed_steps(tmp_path):
         Trainer(SETTINGS, PLAN, "cpu").resume(tmp_path)
 
 
+@pytest.mark.parametrize("renamed", range(5))
+def test_resumes_where_a_save_was_cut_off(tmp_path, monkeypatch, renamed):
+    """Between any two of its renames, and before the first."""
+    trainer = Trainer(SETTINGS, PLAN, "cpu")
+    trainer.save(tmp_path, None)
+    run(trainer, Pool(PLAN, FIELDS, 0, "cpu"), 1)
+    replace_, done = Path.replace, []
+
+    def cut_off(path, target):
+        if path.name.startswith(training._STATE):
+            if len(done) == renamed:
+                raise KeyboardInterrupt
+            done.append(path.name)
+        return replace_(path, target)
+
+    with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+        patch.setattr(Path, "replace", cut_off)
+        trainer.save(tmp_path, None)
+    assert len(done) == min(renamed, 4)
+    again = Trainer(SETTINGS, PLAN, "cpu")
+    again.resume(tmp_path)
+    assert again.step == 1
+    assert_same(weights(again), weights(trainer))
+
+
+def test_resumes_where_the_parts_were_cut_off(tmp_path, monkeypatch):
+    """The third is half written: the older state is whole."""
+    trainer = Trainer(SETTINGS, PLAN, "cpu")
+    trainer.save(tmp_path, None)
+    before = weights(trainer)
+    run(trainer, Pool(PLAN, FIELDS, 0, "cpu"), 1)
+
+    def cut_off(tensors, path, header):
+        save_file(tensors, path, header)
+        if path.name == "moment1.part":
+            path.write_bytes(path.read_bytes()[:-9])
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+        patch.setattr(training, "save_file", cut_off)
+        trainer.save(tmp_path, None)
+    assert (tmp_path / "weights.part").is_file()
+    again = Trainer(SETTINGS, PLAN, "cpu")
+    again.resume(tmp_path)
+    assert again.step == 0
+    assert_same(weights(again), before)
+
+
+def test_what_is_logged_is_saved(tmp_path, monkeypatch):
+    """A run that is killed and goes on writes no row twice."""
+    ticks, steps_ = itertools.count(0, 0.25), []
+    monkeypatch.setattr(training, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
+
+    def logged(log, step, *_):
+        steps_.append((step, training._newest(log.parent)[0]))
+
+    monkeypatch.setattr(training, "_record", logged)
+    assert training.run(arguments(tmp_path / "run")) == 0
+    assert steps_ == [(2, 2), (4, 4)]
+
+
 def test_resume_with_another_network(tmp_path):
     Trainer(SETTINGS, PLAN, "cpu").save(tmp_path, None)
     other = Trainer(replace(SETTINGS, widths=(8, 8)), PLAN, "cpu")
@@ -284,6 +348,12 @@ def test_nothing_is_left_where_there_is_nothing_to_resume(tmp_path):
         ("--interval 0", "interval must be positive, got 0"),
         ("--flat -1", "flat must be positive, got -1"),
         ("--seed -1", "seed must be at least 0, got -1"),
+        ("--widths a", "widths must be positive whole numbers separated by commas, got 'a'"),
+        ("--widths 0,0,0", "widths must be positive whole numbers separated by commas, got '0,0,"),
+        ("--threads -1", "threads must be at least 0, got -1"),
+        ("--workers -1", "workers must be at least 0, got -1"),
+        ("--depth 0", "depth must be at least 1, got 0"),
+        ("--depth -1", "depth must be at least 1, got -1"),
         ("--fresh 9", "fresh must be at most pool=4, got 9"),
         ("--crop 17", "crop must be a multiple of 4, got 17"),
         ("--resume a --start default", "start must not be given with resume, got 'default'"),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from casa_ddpm.benchmark import unfinished
+from casa_ddpm.benchmark import tables, unfinished
 
 #: Numbers that decimal digits must not change, words of other lengths, and nothing.
 FOUND = {
@@ -41,6 +41,21 @@ def test_measured_once(kept):
     assert sorted(path.name for path in kept.iterdir()) == ["account.json", "sea 0"]
 
 
+def test_failures_are_kept_and_joined(kept):
+    """Of two fields, one of them without any."""
+    truth, found = tables.empty(tables.TRUTH), tables.empty(tables.DETECTIONS)
+    images = Table({"protocol": ["sea"], "field": [0], "method": ["a"]})
+    parts = []
+    for k, failed in enumerate(([["b", "sea 0", "x | y: 'z'"]], [], [["b", "sea 2", "w"]])):
+        own = images.copy()
+        own.meta = {tables.FAILED: failed} if failed else {}
+        made = {"truth": truth, "detections": found, "images": own}
+        unfinished.once(kept, f"sea {k}", lambda made=made: made)
+        parts.append(unfinished.once(kept, f"sea {k}", never))
+    failures = tables.failures(tables.joined(parts)["images"])
+    assert failures == [("b", "sea 0", "x | y: 'z'"), ("b", "sea 2", "w")]
+
+
 def test_without_a_folder_nothing_is_kept():
     assert unfinished.once(None, "sea 0", lambda: FOUND) is FOUND
 
@@ -54,6 +69,19 @@ def test_a_write_that_fails_leaves_nothing(kept):
     with pytest.raises(OSError, match="disk full"):
         unfinished.once(kept, "sea 0", lambda: {"one": FOUND["one"], "two": Full()})
     assert [path.name for path in kept.iterdir()] == ["account.json"]
+
+
+def test_what_was_refused_leaves_nothing(tmp_path):
+    with (
+        pytest.raises(ValueError, match="outside"),
+        unfinished.folder(tmp_path / "new", {}),
+    ):
+        raise ValueError("outside")
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(KeyboardInterrupt), unfinished.folder(tmp_path / "new", {}) as folder:
+        unfinished.once(folder, "sea 0", lambda: FOUND)
+        raise KeyboardInterrupt
+    assert [path.name for path in tmp_path.iterdir()] == ["new.unfinished"]
 
 
 def test_finish(tmp_path, kept):

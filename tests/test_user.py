@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from astropy import units as u
@@ -138,6 +140,25 @@ def test_sources_outside_of_the_image_are_refused(of, plane):
         simulation.components(plane)
 
 
+def test_content_tells_of_what_has_changed(of, tmp_path):
+    """Of the truth its values, of the MeasurementSet its tables; not what reading touches."""
+    ra, dec = places((0, 0))
+    files = {name: tmp_path / "some.ms" / name for name in ("table.dat", "table.f1", "table.lock")}
+    for path in files.values():
+        path.write_text("data")
+
+    def content(flux=0.01):
+        return of(Table({"ra": ra, "dec": dec, "flux": [flux]}), "truth.csv").content
+
+    first = content()
+    assert content() == first == json.loads(json.dumps(first))
+    assert content(0.02)["truth"] != first["truth"]
+    files["table.lock"].write_text("other")
+    assert content() == first
+    files["table.f1"].write_text("more data")
+    assert content()["vis"] != first["vis"] and content()["truth"] == first["truth"]
+
+
 @pytest.mark.casa
 def test_small_observation(small_ms, tmp_path):
     """Its three points, attenuated by the primary beam, at the noise that the task measures."""
@@ -158,7 +179,9 @@ def test_small_observation(small_ms, tmp_path):
     (tmp_path / "scratch").mkdir()
     options = Options(nmajor=1, sampling=Sampling(nsamples=4, nsteps=6, device="cpu"))
     peaks = [rival for rival in RIVALS if rival.name == PEAKS]
+    content = simulation.content
     found = from_user(simulation, tmp_path / "scratch", options, peaks)
+    assert simulation.content == content and len(content["vis"]) > 1
     truth, detections, images = (found[name] for name in tables.COLUMNS)
     assert checksum(small_ms.path) == before
     assert set(truth["protocol"]) == {USER} and list(images["method"]) == [OURS, PEAKS]
@@ -186,4 +209,4 @@ def test_sources_outside_end_the_command_early(small_ms, tmp_path, capsys):
     words = f"--vis {small_ms.path} --truth {tmp_path / 'truth.csv'} --cell 0.12arcsec"
     assert cli.main(["benchmark", "--out", str(tmp_path / "new"), *words.split()]) == 2
     assert "truth must lie within the image of 160 x 160 pixels" in capsys.readouterr().err
-    assert not (tmp_path / "new").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["truth.csv"]

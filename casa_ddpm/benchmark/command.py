@@ -9,8 +9,17 @@ from pathlib import Path
 
 from astropy.table import Table
 
-from casa_ddpm import checkpoint, folders, measures
-from casa_ddpm.benchmark import metrics, published, recorded, rivals, selection, unfinished
+from casa_ddpm import arguments, checkpoint, folders, measures
+from casa_ddpm.benchmark import (
+    detection,
+    metrics,
+    published,
+    recorded,
+    rivals,
+    selection,
+    tables,
+    unfinished,
+)
 from casa_ddpm.benchmark.protocols import PROTOCOLS
 from casa_ddpm.benchmark.report import Report, write
 from casa_ddpm.benchmark.user import USER, Simulation
@@ -20,6 +29,9 @@ from casa_ddpm.posterior import Sampling
 
 #: Fields of each protocol in the quick variant, which needs no CASA.
 QUICK = {"independent": 8, "arrays": 5, "bright": 2, "extended": 3, "empty": 2}
+#: Settings unless said otherwise; those that the quick variant's figures are recorded with.
+SETTINGS = {"nsamples": 20, "nmajor": 2, "seed": 11, "npix": 160}
+LEAST = {"nsamples": 1, "npix": 32, "fields": 0, "nmajor": 1, "seed": 0, "workers": 0}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,12 +61,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"{selection.FIELDS} fields each)",
     )  # fmt: skip
     parser.add_argument("--network", default="default", help="shipped network or checkpoint")
-    parser.add_argument("--nsamples", type=int, default=20, help="realisations (default: 20)")
-    parser.add_argument("--nmajor", type=int, default=2, help="most passes (default: 2)")
-    parser.add_argument("--seed", type=int, default=11, help="of the fields (default: 11)")
-    parser.add_argument(
-        "--npix", "--imsize", type=int, default=160, help="image side (default: 160)"
-    )
+    parser.add_argument("--nsamples", type=int, help="realisations (default: %(default)s)")
+    parser.add_argument("--nmajor", type=int, help="most passes (default: %(default)s)")
+    parser.add_argument("--seed", type=int, help="of the fields (default: %(default)s)")
+    parser.add_argument("--npix", "--imsize", type=int, help="image side (default: %(default)s)")
+    parser.set_defaults(**SETTINGS)
     parser.add_argument(
         "--scale", type=float, default=0.0,
         help="pixels per beam (default: 4.25, without CASA 4)",
@@ -98,6 +109,7 @@ def run(args: argparse.Namespace) -> int:
     names = tuple(rival.name for rival in chosen if rival.name not in missing)
     account = _account(args, plan, settings)
     begun = account | {"rivals": names} | unfinished.circumstances(args.device, args.workers)
+    begun |= {"content": user.content} if user else {}
     with unfinished.folder(out, begun) as kept:
         found = campaign.measure(
             campaign.Campaign(
@@ -125,12 +137,25 @@ def _report(
     """Write a report of the tables of truth, detections and images; returns its figures."""
     from casa_ddpm.benchmark import gallery, plots
 
-    seed, defaults = account["seed"], {metrics.OURS: 0.9}
+    seed, defaults = account["seed"], {metrics.OURS: detection.CERTAIN}
+    missing = missing | _failed(found[2])
     figures = metrics.figures(*found, seed, defaults)
     comparisons = metrics.comparisons(*found, metrics.OURS, seed, defaults)
     pictures = [*plots.write(folder, *found, figures), *gallery.write(folder, kept, plan)]
     write(folder, Report(*found, figures, comparisons, account, missing), pictures)
     return figures
+
+
+def _failed(images: Table) -> dict[str, str]:
+    """Method -> in how many fields it has failed, and what the first error was."""
+    failed: dict[str, list[tables.Failure]] = {}
+    for one in tables.failures(images):
+        failed.setdefault(one.method, []).append(one)
+    return {
+        method: f"failed in {len(own)} field{'s' * (len(own) > 1)}, not counted there, first in "
+        f"{own[0].where}: {own[0].error}"
+        for method, own in failed.items()
+    }
 
 
 def _select(args, plan, options: Options, settings: checkpoint.Settings, out: Path) -> int:
@@ -151,26 +176,36 @@ def _select(args, plan, options: Options, settings: checkpoint.Settings, out: Pa
 
 def _check(args: argparse.Namespace) -> None:
     """Refuse wrong numbers, and options that exclude each other."""
-    least = {"nsamples": 1, "npix": 32, "fields": 0, "nmajor": 1, "workers": 0}
-    for name, lowest in least.items():
-        if getattr(args, name) < lowest:
-            raise ValueError(f"{name} must be at least {lowest}, got {getattr(args, name)}")
+    arguments.at_least(args, LEAST)
     if args.scale and not 2.5 <= args.scale <= 20:
         raise ValueError(f"scale must be from 2.5 to 20 pixels a beam, got {args.scale:g}")
     if args.record and not args.quick:
         raise ValueError(f"record must come with quick, got {args.record!r} alone")
     for option, others in (
-        ("quick", ("vis", "protocols", "select", "scale")), ("select", ("vis", "scale")),
-    ):  # fmt: skip
+        ("quick", ("vis", "protocols", "select", "scale", "fields")),
+        ("select", ("vis", "scale")),
+    ):
         if getattr(args, option):
             _exclude(args, option, others)
             if args.route == "ms":
                 raise ValueError(f"route must be 'image' with {option}, got 'ms'")
+    if args.quick:
+        _check_recorded(args)
     route = _route(args)
     if route == "image" and args.rivals not in (None, "none"):
         raise ValueError(f"rivals must be 'none' with route 'image', got {args.rivals!r}")
     if route == "ms" and not measures.installed("casatasks"):
         raise ValueError("route must be 'image' where casatasks is not installed, got 'ms'")
+
+
+def _check_recorded(args: argparse.Namespace) -> None:
+    """Refuse settings that the recorded figures are not of."""
+    for name, value in SETTINGS.items():
+        if getattr(args, name) != value:
+            raise ValueError(
+                f"{name} must be {value} with quick, as for the recorded figures, "
+                f"got {getattr(args, name)}"
+            )
 
 
 def _exclude(args: argparse.Namespace, option: str, names: Iterable[str]) -> None:

@@ -27,8 +27,8 @@ CERTAIN = 0.9
 
 
 def certainty(prob: np.ndarray, snr: np.ndarray) -> np.ndarray:
-    """The score of detections that have a probability; among certain ones by their S/N."""
-    return prob + 1e-3 * np.minimum(snr, 500)
+    """The score of detections that have a probability; of equal ones by their S/N."""
+    return prob + 1e-9 * np.clip(snr, 0, 500)
 
 
 @dataclass(frozen=True)
@@ -142,15 +142,16 @@ def bins() -> list[tuple[str, float, float]]:
     return [(f"{low}-" + (f"{high}" if high < np.inf else ""), low, high) for low, high in ends]
 
 
-def figures(sample: Sample, default: float = -np.inf) -> dict[str, Estimate]:
+def figures(sample: Sample, default: float | None = -np.inf) -> dict[str, Estimate]:
     """Purity, completeness and F1 of a method.
 
     Parameters
     ----------
     sample : Sample
         The method in a protocol.
-    default : float
-        Threshold that its users lay on the score; everything it lists by default.
+    default : float, optional
+        Threshold that its users lay on `prob`, if there is one, or else on the score;
+        everything it lists by default. None: they lay none that is known.
 
     Returns
     -------
@@ -158,14 +159,13 @@ def figures(sample: Sample, default: float = -np.inf) -> dict[str, Estimate]:
         - f1, f1_threshold, f1_purity, f1_completeness: at the threshold of the best F1.
         - completeness_90, threshold_90 (and _99): largest completeness among the
           thresholds at which purity is at least 90 (99) per cent, and that threshold.
-        - purity, completeness, f1_default, and false detections per field: at `default`.
+        - purity, completeness, f1_default, and false detections per field: at `default`, if any.
         - completeness_90[bin]: by true peak S/N; purity_90[bin]: by measured flux [noise],
           both at threshold_90.
         - false_certain: false detections per field of `prob` >= 0.9, if there is a `prob`.
     """
     known = curve_of(sample)
     best = _at(known, known.best(), sample)
-    given = _at(known, known.above(default), sample)
     result = {
         "f1": best["f1"],
         "f1_threshold": best["threshold"],
@@ -176,13 +176,23 @@ def figures(sample: Sample, default: float = -np.inf) -> dict[str, Estimate]:
         chosen = _at(known, known.at_purity(purity), sample)
         for name in ("completeness", "threshold"):
             result[f"{name}_{100 * purity:.0f}"] = chosen[name]
-    result |= {
+    if default is not None:
+        result |= _by_default(sample, default)
+    return result | _by_snr(sample) | _false_certain(sample)
+
+
+def _by_default(sample: Sample, default: float) -> dict[str, Estimate]:
+    """Purity, completeness, F1 and false detections at the threshold that users lay."""
+    prob = np.asarray(sample.found["prob"])
+    score = prob if np.isfinite(prob).all() else sample.found["score"]
+    known = curve(score, sample.hit, sample.weight, total(sample.truth_weight))
+    given = _at(known, known.above(default), sample)
+    return {
         "purity": given["purity"],
         "completeness": given["completeness"],
         "f1_default": given["f1"],
         "false": given["false"],
     }
-    return result | _by_snr(sample) | _false_certain(sample)
 
 
 def _at(known: Curve, place: np.ndarray, sample: Sample) -> dict[str, Estimate]:

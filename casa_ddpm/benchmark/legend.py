@@ -58,7 +58,9 @@ ENTRIES = {
     "completeness_99": _share("Completeness at 99 % purity", "TP / true, " + _AT.format(99)),
     "threshold_99": Entry("Threshold of 99 % purity", "score", _AT.format(99), digits=3),
     "purity": _share(
-        "Purity, default threshold", "TP / detections, at the threshold that its users lay"
+        "Purity, default threshold",
+        "TP / detections, at the threshold that its users lay: minprob of ddpmclean; source "
+        "finders start far below any, and have none here",
     ),
     "completeness": _share("Completeness, default threshold", "TP / true, at that threshold"),
     "f1_default": Entry("F1, default threshold", "", "at that threshold", HIGHER, digits=3),

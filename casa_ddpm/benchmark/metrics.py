@@ -48,7 +48,8 @@ def figures(
     seed : int
         Of the resamples of fields.
     defaults : mapping, optional
-        Method -> threshold that its users lay on its score; without, all it lists.
+        Method -> threshold that its users lay on its probability, or else on its score. Others
+        have no figures at such a threshold.
     number : int
         Number of resamples.
 
@@ -69,7 +70,7 @@ def figures(
     result: Figures = {}
     for protocol, methods in samples(truth, detections, images, seed, number).items():
         part = {
-            name: summaries(estimates(sample, defaults.get(name, -np.inf)))
+            name: summaries(estimates(sample, defaults.get(name)))
             for name, sample in methods.items()
         }
         if PEAKS in methods:
@@ -79,7 +80,7 @@ def figures(
     return result
 
 
-def estimates(sample: Sample, default: float = -np.inf) -> dict[str, Estimate]:
+def estimates(sample: Sample, default: float | None = None) -> dict[str, Estimate]:
     """All figures of a method in a protocol, over the resamples."""
     return {
         **detection.figures(sample, default),
@@ -149,7 +150,7 @@ def compare(
     pair = (one, other)
     for protocol, methods in samples(truth, detections, images, seed, number, pair).items():
         if len(methods) == 2:
-            a, b = (estimates(methods[name], defaults.get(name, -np.inf)) for name in pair)
+            a, b = (estimates(methods[name], defaults.get(name)) for name in pair)
             result[protocol] = {
                 name: _difference(name, pair, a[name], b[name]) for name in a if name in b
             }

@@ -23,6 +23,9 @@ from casa_ddpm.options import Options
 from casa_ddpm.reconstruction import reconstruct
 from casa_ddpm.simulator import SCALE
 
+#: How much of an error is told.
+SAID = 400
+
 
 def from_visibilities(
     field: Field,
@@ -32,6 +35,8 @@ def from_visibilities(
     kept: Path | None = None,
 ) -> tables.Tables:
     """Truth, detections and images of a MeasurementSet: the task's and its rivals'.
+
+    A rival that fails has no rows; the metadata of images say so, see `tables.failures`.
 
     Parameters
     ----------
@@ -120,8 +125,14 @@ def _compared(
     observation = rivals.Observation(
         field.vis, field.imaging, field.noise, scratch / "rivals", field.extended
     )
+    failed = []
     for rival in chosen:
-        found = rival.run(observation)
+        try:
+            found = rival.run(observation)
+        except RuntimeError as error:
+            where = f"{field.protocol} {field.index}"
+            failed.append(tables.Failure(rival.name, where, _short(error)))
+            continue
         detections.append(_theirs(field, rival.name, found))
         residual, ser = field.dirty.data, np.nan
         if "residual" in found.meta:
@@ -136,7 +147,13 @@ def _compared(
     if kept is not None:
         samples = casa.read_planes(str(scratch / f"{OURS}.samples"))
         panels(field, sky, samples, left, others).save(kept)
-    return gathered(field, detections, images)
+    return gathered(field, detections, images, failed)
+
+
+def _short(error: Exception) -> str:
+    """What an error says, in a line; of a program's long report the end, which says what it was."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= SAID else f"... {text[-SAID:]}"
 
 
 def _limit(field: Field) -> list[Table]:
@@ -205,10 +222,16 @@ def from_image(
     return gathered(field, detections, images)
 
 
-def gathered(field: Field, detections: list[Table], images: list[dict]) -> tables.Tables:
+def gathered(
+    field: Field,
+    detections: list[Table],
+    images: list[dict],
+    failed: Sequence[tables.Failure] = (),
+) -> tables.Tables:
     """A field's truth, the detections of all methods and what their images are like."""
     found = vstack([tables.empty(tables.DETECTIONS), *detections])
-    return {"truth": field.truth(), "detections": found, "images": Table(images)}
+    meta = {tables.FAILED: [list(one) for one in failed]} if failed else {}
+    return {"truth": field.truth(), "detections": found, "images": Table(images, meta=meta)}
 
 
 def _fidelity(field: Field, model: np.ndarray) -> float:

@@ -74,8 +74,28 @@ COLUMNS = {"truth": TRUTH, "detections": DETECTIONS, "images": IMAGES}
 Tables = dict[str, Table]
 
 
+#: Under what name the metadata of images tell which methods have failed: a list of `Failure`.
+FAILED = "failed"
+
+
+class Failure(NamedTuple):
+    """A field in which a method has failed."""
+
+    method: str
+    where: str
+    error: str
+
+
+def failures(images: Table) -> list[Failure]:
+    """Where methods have failed, in the order of the fields."""
+    return [Failure(*words) for words in images.meta.get(FAILED, [])]
+
+
 def joined(parts: Iterable[Tables]) -> Tables:
-    """Truth, detections and images of all parts; columns beside those of COLUMNS are kept."""
+    """Truth, detections and images of all parts; columns beside those of COLUMNS are kept.
+
+    The metadata, which tell of failures, are those of all parts.
+    """
     parts = list(parts)
     result = {}
     for name, columns in COLUMNS.items():

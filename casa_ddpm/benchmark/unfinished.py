@@ -34,6 +34,8 @@ def circumstances(device: str, workers: int) -> dict[str, Any]:
 def folder(out: Path, account: dict[str, Any]) -> Iterator[Path]:
     """The folder of a report that is not finished, new or of a run of the same account.
 
+    It is removed where it ends without anything in it.
+
     Parameters
     ----------
     out : Path
@@ -71,7 +73,16 @@ def folder(out: Path, account: dict[str, Any]) -> Iterator[Path]:
             raise RuntimeError(
                 f"out {str(out)!r} must be one that no other benchmark is at work on"
             ) from None
-        yield there
+        try:
+            yield there
+        finally:
+            _remove_empty(there)
+
+
+def _remove_empty(folder: Path) -> None:
+    """Remove a folder in which nothing is kept, as of a benchmark that was refused."""
+    if folder.is_dir() and [path.name for path in folder.iterdir()] == [_ACCOUNT]:
+        shutil.rmtree(folder)
 
 
 def _code() -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from astropy import units as u
@@ -70,6 +73,18 @@ class Simulation:
     def columns(self) -> dict[str, np.ndarray]:
         """The truth, as `casa_ddpm.benchmark.truth.read` gives it."""
         return truth.read(self.truth)
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """What tells it from another of the same names: plain values."""
+        digest = hashlib.sha256()
+        for name in sorted(self.columns):
+            digest.update(np.ascontiguousarray(self.columns[name]).tobytes())
+        # Reading alone touches the lock; of data columns a digest would take too long.
+        files = {path.name: path.stat() for path in Path(self.vis).glob("table.*")}
+        files.pop("table.lock", None)
+        vis = {name: [files[name].st_size, files[name].st_mtime_ns] for name in sorted(files)}
+        return {"truth": digest.hexdigest()[:16], "vis": vis}
 
     def components(self, dirty: DirtyImage) -> sky.Components:
         """The truth in an image: lengths in its beam, fluxes in Jy.

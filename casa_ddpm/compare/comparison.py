@@ -13,7 +13,7 @@ from casa_ddpm.compare import scoring
 from casa_ddpm.compare.crossmatch import Crossmatch, crossmatch
 from casa_ddpm.compare.difference import Difference, difference, residual_rms
 from casa_ddpm.compare.products import Product
-from casa_ddpm.compare.source_list import places
+from casa_ddpm.compare.source_list import channels, places
 from casa_ddpm.dirty import Beam
 
 #: S/N from which what is found in an image counts as a source.
@@ -74,7 +74,7 @@ def compare(
     ------
     ValueError
         If beam or noise are not known, images do not lie on one grid, or no true source lies
-        within them.
+        within them, or there is a truth, which has one channel, where a list has several.
     """
     both = {"A": a, "B": b}
     known = [own for own in (a.beam, b.beam) if own is not None]
@@ -85,6 +85,7 @@ def compare(
     residuals = {name: left for name, part in both.items() if (left := residual_rms(part))}
     scored: dict[str, dict] = {}
     if truth is not None:
+        _check_channels(both)
         level = noise or next((n for n in (a.noise, b.noise) if n is not None), None)
         if level is None:
             raise ValueError("noise must be given where neither image nor catalogue has it")
@@ -99,8 +100,15 @@ def compare(
     return Comparison(a, b, match, taken, residuals, scored, beam)
 
 
+def _check_channels(both: dict[str, Product]) -> None:
+    """Refuse lists of several channels, which no truth is beside."""
+    for name, part in both.items():
+        if (number := len(channels(part.sources))) > 1:
+            raise ValueError(f"{name} must be of one channel where a truth is given, got {number}")
+
+
 def threshold(product: Product, minprob: float) -> float:
-    """Score from which a source counts."""
+    """Probability from which a source counts, or score of those without one."""
     if product.found:
         return SNR
     return minprob if np.isfinite(product.sources["prob"].value).all() else -np.inf

@@ -8,9 +8,11 @@ import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.table import QTable, Table
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial import KDTree
 
-from casa_ddpm.compare.source_list import places
-from casa_ddpm.matching import PART, RADIUS, match_reaches
+from casa_ddpm.compare.source_list import channels, places
+from casa_ddpm.matching import PART, RADIUS
 
 #: What turns a median absolute deviation of Gaussian errors into their standard deviation.
 _ROBUST = 1.4826
@@ -86,6 +88,9 @@ class Crossmatch:
             for column in ("flux", "flux_err", "prob", "snr"):
                 values = [listed[column][r[k]].value if r[k] >= 0 else np.nan for r in rows]
                 table[f"{column}_{name}"] = np.array(values, float) * listed[column].unit
+        freq = np.array([row["freq"].value for row in place]) * u.Hz
+        if np.isfinite(freq).any():
+            table["freq"] = freq
         table["ratio"] = np.asarray(table["flux_b"]) / np.asarray(table["flux_a"])
         separation = np.full(len(rows), np.nan)
         a, b = self.matched()
@@ -95,7 +100,11 @@ class Crossmatch:
 
 
 def crossmatch(a: QTable, b: QTable, beam: float) -> Crossmatch:
-    """Match two lists one to one, within 0.6 beam and 0.3 of a source's width.
+    """Match two lists one to one, within 0.6 beam and 0.3 of the wider source's width.
+
+    Where both have several channels, sources of one channel alone are matched. Which list is
+    the first makes no difference. Pairs of the shortest reach come first; among those of one,
+    the summed squared distances are least, as in `casa_ddpm.matching.match`.
 
     Parameters
     ----------
@@ -106,12 +115,48 @@ def crossmatch(a: QTable, b: QTable, beam: float) -> Crossmatch:
     """
     if not len(a) or not len(b):
         return Crossmatch(a, b, np.zeros((0, 2), int))
-    (xa, ya), (xb, yb) = (offsets(places(a)[0], places(listed)) for listed in (a, b))
-    width = np.nan_to_num(a["major"].to_value(u.arcsec))
-    partner = match_reaches(xb, yb, xa, ya, RADIUS * beam + PART * width)
+    near = _near(a, b, beam)
+    partner, taken = np.full(len(a), -1), np.zeros(len(b), bool)
+    for reach in np.unique(near["reach"]):
+        free = (near["reach"] == reach) & (partner[near["a"]] < 0) & ~taken[near["b"]]
+        rows, columns = _assigned(near[free], reach)
+        partner[rows], taken[columns] = columns, True
     found = np.flatnonzero(partner >= 0)
-    pairs = np.stack([partner[found], found], axis=1)
-    return Crossmatch(a, b, pairs[np.argsort(pairs[:, 0], kind="stable")])
+    return Crossmatch(a, b, np.stack([found, partner[found]], axis=1))
+
+
+def _near(a: QTable, b: QTable, beam: float) -> Table:
+    """Rows of `a` and `b` that are within the reach of either, distance and reach [arcsec]."""
+    trees = (KDTree(places(listed).cartesian.xyz.value.T) for listed in (a, b))
+    widths = [np.nan_to_num(listed["major"].to_value(u.arcsec)) for listed in (a, b)]
+    most = RADIUS * beam + PART * max(width.max() for width in widths)
+    one, other = trees
+    # Chords of the unit sphere, which are shorter than their arcs.
+    found = one.sparse_distance_matrix(other, np.radians(most / 3600), output_type="ndarray")
+    away = 3600 * np.degrees(2 * np.arcsin(found["v"] / 2))
+    reach = RADIUS * beam + PART * np.maximum(widths[0][found["i"]], widths[1][found["j"]])
+    near = Table({"a": found["i"], "b": found["j"], "away": away, "reach": reach})
+    return near[(away <= reach) & _one_channel(a, b, near)]
+
+
+def _one_channel(a: QTable, b: QTable, near: Table) -> np.ndarray:
+    """Which rows that are near are of one channel; all, unless both lists have several."""
+    steps = [np.diff(channels(listed)) for listed in (a, b)]
+    if not all(len(step) for step in steps):
+        return np.ones(len(near), bool)
+    apart = np.abs(a["freq"].value[near["a"]] - b["freq"].value[near["b"]])
+    return apart < min(step.min() for step in steps) / 2
+
+
+def _assigned(near: Table, reach: float) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of both lists that are pairs, of those that are near."""
+    rows, row = np.unique(near["a"], return_inverse=True)
+    columns, column = np.unique(near["b"], return_inverse=True)
+    squares = np.full((len(rows), len(columns)), 2 * reach**2)
+    squares[row, column] = near["away"] ** 2
+    i, j = linear_sum_assignment(np.minimum(squares, reach**2))
+    close = squares[i, j] <= reach**2
+    return rows[i[close]], columns[j[close]]
 
 
 def offsets(origin: SkyCoord, place: SkyCoord) -> tuple[np.ndarray, np.ndarray]:

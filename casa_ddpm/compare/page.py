@@ -40,7 +40,11 @@ def _products(found: Comparison) -> list[str]:
         how = f"photutils, S/N ≥ {SNR:g}" if part.found else "its catalogue"
         noise = document.EMPTY if part.noise is None else _jansky(part.noise)
         rows.append([name, part.name, how, _beam(part.beam), noise])
-    return document.table(["", "name", "sources", "beam", "noise [Jy/beam]"], rows)
+    lines = document.table(["", "name", "sources", "beam", "noise [Jy/beam]"], rows)
+    for name, part in (("A", found.a), ("B", found.b)):
+        if part.left_out:
+            lines += [f"{name}: sources alone, {part.left_out!r} has several planes.", ""]
+    return lines
 
 
 def _sources(found: Comparison) -> list[str]:

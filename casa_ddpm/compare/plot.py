@@ -98,8 +98,6 @@ def _mark(panel: Axes, image: Image, listed: QTable, marker: str, colour: str) -
         (nx // 2 - x) * image.cell, (y - ny // 2) * image.cell, s=90, marker=marker,
         facecolors="none", edgecolors=colour, linewidths=0.9,
     )  # fmt: skip
-    edges = sky_panel.extent(image.data.shape, image.cell)
-    panel.set(xlim=edges[:2], ylim=edges[2:])
 
 
 def sources(found: Comparison) -> Figure:

@@ -23,6 +23,10 @@ IMAGES = (".image", ".image.fits", "-image.fits", ".image.tt0", ".image.tt0.fits
 CATALOGUES = (".cat.ecsv", ".cat.fits", ".cl")
 
 
+class SeveralPlanes(ValueError):
+    """An image that is none of a single plane."""
+
+
 @dataclass(frozen=True)
 class Image:
     """A single plane.
@@ -61,6 +65,8 @@ class Product:
         Restored image and residual.
     found : bool
         The sources are no catalogue's but were looked for in the image.
+    left_out : str
+        Its image, where that has several planes and the sources alone are known.
     """
 
     name: str
@@ -68,6 +74,7 @@ class Product:
     image: Image | None = None
     residual: Image | None = None
     found: bool = False
+    left_out: str = ""
 
     @property
     def beam(self) -> Beam | None:
@@ -104,20 +111,27 @@ def read(name: str, apparent: bool = False, parameter: str = "A") -> Product:
     Raises
     ------
     ValueError
-        If there is nothing of that name, or it cannot be read.
+        If there is nothing of that name, or it cannot be read, or is a cube without a catalogue.
     """
     image = _image_path(name, parameter)
     if image is None:
         return Product(name, source_list.read(name, apparent, parameter))
     prefix, ending = _split(image)
     beside = {kind: prefix + ending.replace("image", kind) for kind in ("residual", "pb")}
-    restored = read_image(image, parameter)
+    beyond = [prefix + suffix for suffix in CATALOGUES if ending]
+    catalogues = [path for path in beyond if os.path.exists(path)]
+    try:
+        restored = read_image(image, parameter)
+    except SeveralPlanes:
+        if not catalogues:
+            raise
+        listed = source_list.read(catalogues[0], apparent, parameter)
+        return Product(name, listed, left_out=image)
     residual = beside["residual"] if os.path.exists(beside["residual"]) else None
     left = read_image(residual, parameter) if residual and ending else None
-    for suffix in CATALOGUES:
-        if ending and os.path.exists(prefix + suffix):
-            listed = source_list.read(prefix + suffix, apparent, parameter)
-            return Product(name, listed, restored, left)
+    if catalogues:
+        listed = source_list.read(catalogues[0], apparent, parameter)
+        return Product(name, listed, restored, left)
     pb = None
     if not apparent and ending and os.path.exists(beside["pb"]):
         pb = read_image(beside["pb"], parameter)
@@ -169,7 +183,7 @@ def read_image(path: str, parameter: str = "A") -> Image:
     Raises
     ------
     ValueError
-        If it cannot be read or has several planes.
+        If it cannot be read; SeveralPlanes if it has more than one.
     """
     with warnings.catch_warnings():
         # astropy completes dates, spectral-cube tells of Stokes axes and of beams
@@ -180,7 +194,7 @@ def read_image(path: str, parameter: str = "A") -> Image:
         except (OSError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{parameter} must be a CASA or FITS image, got {path!r}") from error
     if data.size != np.prod(data.shape[-2:]):
-        raise ValueError(f"{parameter} must have a single plane, {path!r} has {data.shape}")
+        raise SeveralPlanes(f"{parameter} must have a single plane, {path!r} has {data.shape}")
     return Image(data.reshape(data.shape[-2:]).astype(float), wcs, beam)
 
 
@@ -199,7 +213,8 @@ def _casa(path: str) -> tuple[np.ndarray, WCS, Beam | None]:
     cube = SpectralCube.read(path, format="casa_image")
     data = np.asarray(cube.filled_data[:].value)
     try:
-        found = cube.beam
+        # Where every plane has a beam, that of the first, which is to be the only one.
+        found = cube.beams[0] if hasattr(cube, "beams") else cube.beam
     except NoBeamError:
         return data, cube.wcs.celestial, None
     major, minor = (getattr(found, axis).to_value(u.arcsec) for axis in ("major", "minor"))

@@ -34,7 +34,7 @@ def figures(
     ----------
     lists : mapping of QTable
         Name -> all of its sources, columns of `casa_ddpm.compare.source_list`; its score is
-        prob (with the S/N), else the S/N, else flux over its error, else flux.
+        prob (of equal ones the S/N), else the S/N, else flux over its error, else flux.
     truth : mapping
         As `casa_ddpm.benchmark.truth.read` gives it; at least one source.
     beam : Beam
@@ -42,7 +42,7 @@ def figures(
     noise : float
         rms [Jy/beam], which limits of fluxes and positions are of.
     defaults : mapping
-        Name -> threshold that its users lay on its score.
+        Name -> threshold that its users lay on prob, if it has that, or else on its score.
     residuals : mapping, optional
         Name -> rms of its residual [Jy/beam].
 

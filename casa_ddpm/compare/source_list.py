@@ -16,7 +16,7 @@ from casa_ddpm import measures
 COLUMNS = {
     "ra": u.deg, "dec": u.deg, "flux": u.Jy, "flux_err": u.Jy, "flux_lo": u.Jy, "flux_hi": u.Jy,
     "ra_err": u.arcsec, "dec_err": u.arcsec, "major": u.arcsec, "minor": u.arcsec, "pa": u.deg,
-    "prob": u.dimensionless_unscaled, "snr": u.dimensionless_unscaled,
+    "prob": u.dimensionless_unscaled, "snr": u.dimensionless_unscaled, "freq": u.Hz,
 }  # fmt: skip
 NEEDED = ("ra", "dec", "flux")
 FLUXES = ("flux", "flux_err", "flux_lo", "flux_hi")
@@ -76,7 +76,8 @@ def read(path: str, apparent: bool = False, parameter: str = "A") -> QTable:
     columns = {
         name: truth.values(parameter, found, name, unit)
         for name, unit in COLUMNS.items()
-        if name in found.colnames
+        # A frequency without a unit may be anything, such as the name of a band.
+        if name in found.colnames and (name != "freq" or found[name].unit is not None)
     }
     for name in NEEDED:
         # A source outside of the primary beam has an apparent flux alone.
@@ -108,6 +109,11 @@ def components(path: str, parameter: str) -> Table:
     from casa_ddpm import casa
 
     return casa.read_components(path)
+
+
+def channels(listed: QTable) -> np.ndarray:
+    """The frequencies that a list has, ascending [Hz]: of a cube several."""
+    return np.unique(listed["freq"].value[np.isfinite(listed["freq"])])
 
 
 def places(listed: QTable) -> SkyCoord:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator
 from functools import partial
 
-from casa_ddpm import checkpoint, folders, workers
+from casa_ddpm import arguments, checkpoint, folders, workers
 from casa_ddpm.benchmark import unfinished
 from casa_ddpm.benchmark.versions import versions
 from casa_ddpm.posterior import Sampling
@@ -66,9 +66,7 @@ def run(args: argparse.Namespace) -> int:
     FileExistsError
         If the folder holds something, or a benchmark of other settings has begun it.
     """
-    for name, least in {"nsamples": 2, "fields": 0, "tuning": 1, "workers": 0}.items():
-        if getattr(args, name) < least:
-            raise ValueError(f"{name} must be at least {least}, got {getattr(args, name)}")
+    arguments.at_least(args, {"nsamples": 2, "fields": 0, "tuning": 1, "seed": 0, "workers": 0})
     networks = chosen(args.networks)
     out = folders.new(args.out)
     # What finds sources and compares images takes long to import.
