@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from casa_ddpm.peel import convolve
+from casa_ddpm.fourier import convolve
 
 #: Pixels whose realisations are sorted at a time: that takes three times their memory.
 _BLOCK = 2**18

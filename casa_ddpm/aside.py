@@ -19,8 +19,8 @@ from astropy.table import QTable, vstack
 from casa_ddpm import aggregation, noise
 from casa_ddpm.bright import POINT, Bright
 from casa_ddpm.dirty import FWHM
+from casa_ddpm.fourier import convolve
 from casa_ddpm.options import Options
-from casa_ddpm.peel import convolve
 from casa_ddpm.psf import gaussian
 from casa_ddpm.scene import Scene
 from casa_ddpm.sources import UNKNOWN_ANGLE, as_table

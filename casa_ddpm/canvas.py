@@ -15,7 +15,8 @@ from casa_ddpm.candidates import find_candidates
 from casa_ddpm.checkpoint import Settings
 from casa_ddpm.dirty import Beam, DirtyImage
 from casa_ddpm.disturbance import Signs
-from casa_ddpm.frame import Frame, resample
+from casa_ddpm.fourier import resample
+from casa_ddpm.frame import Frame
 from casa_ddpm.gaussians import Gaussians
 from casa_ddpm.likelihood import Likelihood
 from casa_ddpm.posterior import noise_field

@@ -15,7 +15,7 @@ from astropy.wcs import WCS
 
 from casa_ddpm import arguments, arrays, simulator
 from casa_ddpm.dirty import Beam, DirtyImage
-from casa_ddpm.peel import convolve
+from casa_ddpm.fourier import convolve
 from casa_ddpm.sky import Components
 
 #: Where simulated fields lie on the sky [deg] and their frequency [Hz].

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from casa_ddpm.dirty import Beam
+from casa_ddpm.fourier import resample
 
 #: Margin around the image [beam].
 _MARGIN = 4.0
@@ -113,33 +114,3 @@ def _mirror(image: torch.Tensor, frame: Frame, axis: int) -> torch.Tensor:
     fade = torch.cos(outside / room * torch.pi / 2) ** 2
     extended = image.index_select(axis - 2, index.clamp(0, n - 1))
     return extended * (fade[:, None] if axis == 0 else fade).to(image.dtype)
-
-
-def resample(image: torch.Tensor, shape: tuple[int, int], soft: bool = False) -> torch.Tensor:
-    """Fourier resampling of periodic images to `shape`; brightness is kept, pixel 0 stays.
-
-    Parameters
-    ----------
-    image : Tensor, shape (..., ny, nx)
-    shape : tuple of int
-    soft : bool
-        Fade the highest frequencies out instead of cutting them off: a sky that is
-        not quite band-limited then has no crosses through its bright sources.
-    """
-    rows, columns = image.shape[-2:]
-    ny, nx = (min(a, b) for a, b in zip(image.shape[-2:], shape, strict=True))
-    low_y, low_x = (ny + 1) // 2, (nx + 1) // 2  # Nyquist's own row is left out
-    spectrum = torch.fft.rfft2(image)
-    if soft:
-        v, u = torch.fft.fftfreq(rows) * rows / ny, torch.fft.rfftfreq(columns) * columns / nx
-        spectrum = spectrum * (_fade(v)[:, None] * _fade(u)).to(image.device)
-    new = spectrum.new_zeros(*image.shape[:-2], shape[0], shape[1] // 2 + 1)
-    new[..., :low_y, :low_x] = spectrum[..., :low_y, :low_x]
-    new[..., shape[0] - low_y + 1 :, :low_x] = spectrum[..., rows - low_y + 1 :, :low_x]
-    return torch.fft.irfft2(new, s=shape) * (shape[0] * shape[1] / (rows * columns))
-
-
-def _fade(frequency: torch.Tensor) -> torch.Tensor:
-    """1 up to 0.3 cycles per pixel, 0 from 0.5 on."""
-    beyond = ((frequency.abs() - 0.3) / 0.2).clamp(0, 1)
-    return torch.cos(beyond * torch.pi / 2) ** 2

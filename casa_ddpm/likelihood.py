@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from casa_ddpm.peel import good_size
+from casa_ddpm.fourier import good_size
 from casa_ddpm.psf import transfer
 
 #: Most that the inverse of the drawing kernel may amplify a spatial frequency.

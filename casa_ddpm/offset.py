@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.signal import fftconvolve
 
-from casa_ddpm.peel import good_size
+from casa_ddpm.fourier import good_size
 
 #: Half width [pixel] and shape of the window.
 HALF, _SHAPE = 20, 4 * np.pi

@@ -11,42 +11,11 @@ import numpy as np
 import torch
 from scipy import ndimage
 
+from casa_ddpm.fourier import convolve
+
 #: Half side of the part of the PSF that a minor-cycle subtraction uses [pixel], and its least in
 #: units of how far the main lobe of a wide beam is above this share of the peak.
 PATCH, _LOBES, _LOBE = 48, 2, 0.5
-
-
-def convolve(image: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
-    """Linear (zero-padded) convolution of images with centred kernels.
-
-    Parameters
-    ----------
-    image : Tensor, shape (..., ny, nx)
-    kernel : Tensor, shape (..., ky, kx)
-        Centre at pixel (ky//2, kx//2).
-
-    Returns
-    -------
-    Tensor, shape (..., ny, nx)
-    """
-    (ny, nx), (ky, kx) = image.shape[-2:], kernel.shape[-2:]
-    shape = [good_size(ny + ky - 1), good_size(nx + kx - 1)]
-    product = torch.fft.rfft2(image, s=shape) * torch.fft.rfft2(kernel, s=shape)
-    whole = torch.fft.irfft2(product, s=shape)
-    return whole[..., ky // 2 : ky // 2 + ny, kx // 2 : kx // 2 + nx]
-
-
-def good_size(n: int) -> int:
-    """The least even number >= n with no prime factor above 5, fast to transform."""
-    while True:
-        n += n % 2
-        left = n
-        for prime in (2, 3, 5):
-            while left % prime == 0:
-                left //= prime
-        if left == 1:
-            return n
-        n += 2
 
 
 def hogbom(

@@ -15,6 +15,7 @@ from casa_ddpm.canvas import TRUST, Canvas
 from casa_ddpm.checkpoint import Settings
 from casa_ddpm.dirty import DirtyImage
 from casa_ddpm.disturbance import Signs
+from casa_ddpm.fourier import convolve
 from casa_ddpm.frame import Frame
 from casa_ddpm.likelihood import Likelihood
 from casa_ddpm.normalisation import compress
@@ -102,7 +103,7 @@ class Scene:
 
     def observe(self, model: np.ndarray) -> np.ndarray:
         """A model [Jy/pixel] as the PSF shows it [Jy/beam]."""
-        return peel.convolve(torch.from_numpy(model), self.psf).numpy()
+        return convolve(torch.from_numpy(model), self.psf).numpy()
 
     def residual(self, model: np.ndarray) -> np.ndarray:
         """What a model [Jy/pixel] leaves of the data, the PSF standing in for the visibilities."""
@@ -110,7 +111,7 @@ class Scene:
 
     def restore(self, model: np.ndarray) -> np.ndarray:
         """A model convolved with the clean beam [Jy/beam]."""
-        return peel.convolve(torch.from_numpy(model), self.clean).numpy()
+        return convolve(torch.from_numpy(model), self.clean).numpy()
 
     def peel(self, residual: np.ndarray, depth: float = _DEPTH, deep: bool = False):
         """Peel to a few times the noise, which is measured anew as sidelobes go.

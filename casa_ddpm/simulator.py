@@ -18,8 +18,9 @@ import torch
 
 from casa_ddpm import arrays, sky
 from casa_ddpm.dirty import Beam
+from casa_ddpm.fourier import convolve
 from casa_ddpm.normalisation import compress
-from casa_ddpm.peel import convolve, hogbom, restore
+from casa_ddpm.peel import hogbom, restore
 from casa_ddpm.psf import ellipse, fit_beam, gaussian, smooth, transfer
 from casa_ddpm.uv import Observation, dirty, weights
 

@@ -8,7 +8,7 @@ from astropy.table import QTable
 
 from casa_ddpm import noise
 from casa_ddpm.dirty import FWHM, DirtyImage
-from casa_ddpm.peel import good_size
+from casa_ddpm.fourier import good_size
 from casa_ddpm.wideband import Wideband
 
 #: How steep a spectrum may be: deviation of a spectral index about 0, before the data speak.

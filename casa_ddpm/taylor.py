@@ -18,7 +18,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from casa_ddpm.peel import convolve
+from casa_ddpm.fourier import convolve
 
 #: Least width of the band, the deviation of its frequencies over their mean, to tell a spectrum.
 _NARROWEST = 1e-4

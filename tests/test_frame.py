@@ -1,13 +1,11 @@
 """The canonical frame: flux and positions survive the round trip, resampling is exact."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
 
 from casa_ddpm.dirty import Beam
-from casa_ddpm.frame import Frame, resample
+from casa_ddpm.frame import Frame
 
 #: Image shape, beam [arcsec], cell [arcsec]: odd, even, not square, fine, coarse, elongated.
 CASES = [
@@ -106,32 +104,6 @@ def test_margin_fades_to_zero():
 def test_tiny_images_have_a_frame():
     frame = Frame.of((7, 60), Beam(0.8, 0.8, 0), 0.1, 4.0, 8)
     assert torch.isfinite(frame.forward(torch.ones(7, 60))).all()
-
-
-@pytest.mark.parametrize("old", [(48, 64), (47, 63)])
-@pytest.mark.parametrize("new", [(64, 40), (61, 45), (96, 128), (30, 31)])
-def test_resample_is_exact_for_band_limited_images(old, new):
-    random = np.random.default_rng(1)
-    y, x = ([np.arange(n) / n for n in s] for s in zip(old, new, strict=True))
-    expected, image = np.zeros(new), np.zeros(old)
-    for _ in range(20):
-        ky, kx = random.integers(-14, 15, 2)
-        phase, height = random.uniform(0, 2 * math.pi), random.normal()
-        for target, k in ((image, 0), (expected, 1)):
-            wave = 2 * math.pi * (ky * y[k][:, None] + kx * x[k]) + phase
-            target += height * np.cos(wave)
-    np.testing.assert_allclose(resample(torch.tensor(image), new), expected, atol=1e-10)
-
-
-def test_resample_of_a_batch_is_each():
-    images = torch.randn(2, 3, 20, 22, generator=torch.Generator().manual_seed(0))
-    got = resample(images, (32, 24))
-    torch.testing.assert_close(got[1, 2], resample(images[1, 2], (32, 24)))
-
-
-def test_resample_keeps_the_mean():
-    image = torch.rand(33, 40, generator=torch.Generator().manual_seed(0))
-    assert float(resample(image, (50, 21)).mean()) == pytest.approx(float(image.mean()), rel=1e-5)
 
 
 def test_too_coarse_a_cell_is_refused():

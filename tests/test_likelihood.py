@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from casa_ddpm.fourier import convolve
 from casa_ddpm.likelihood import Likelihood
-from casa_ddpm.peel import convolve
 from casa_ddpm.psf import gaussian
 
 

@@ -10,7 +10,7 @@ from casa_ddpm.benchmark import oracle
 from casa_ddpm.benchmark.field import simulated
 from casa_ddpm.benchmark.matched_filter import chance
 from casa_ddpm.benchmark.peaks import find_peaks
-from casa_ddpm.peel import convolve
+from casa_ddpm.fourier import convolve
 from casa_ddpm.simulator import draw_sky
 from casa_ddpm.sky import points
 

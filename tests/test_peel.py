@@ -6,7 +6,8 @@ import torch
 from scipy.signal import fftconvolve
 
 from casa_ddpm.dirty import Beam
-from casa_ddpm.peel import PATCH, _patch, convolve, good_size, hogbom, restore
+from casa_ddpm.fourier import convolve
+from casa_ddpm.peel import PATCH, _patch, hogbom, restore
 from casa_ddpm.psf import gaussian
 
 
@@ -19,38 +20,6 @@ def psf(npix, seed=0, floor=0.1):
     ripple = ripple + ripple.flip((0, 1)).roll((1, 1), (0, 1))
     ripple = ripple / ripple.abs().max() * floor
     return (lobe + (1 - lobe) * ripple).clamp(max=1)
-
-
-@pytest.mark.parametrize(
-    ("image", "kernel"), [((20, 31), (7, 7)), ((16, 16), (32, 33)), ((9, 8), (17, 4))]
-)
-def test_convolve_is_scipys(image, kernel):
-    rng = np.random.default_rng(0)
-    a, k = rng.normal(size=(3, *image)), rng.normal(size=(3, *kernel))
-    ky, kx = kernel
-    for i, got in enumerate(convolve(torch.tensor(a), torch.tensor(k))):
-        whole = fftconvolve(a[i], k[i])
-        expected = whole[ky // 2 : ky // 2 + image[0], kx // 2 : kx // 2 + image[1]]
-        np.testing.assert_allclose(got, expected, atol=1e-12)
-
-
-def test_convolve_with_a_delta_is_nothing():
-    image = torch.randn(2, 15, 22, generator=torch.Generator().manual_seed(0))
-    delta = torch.zeros(30, 44)
-    delta[15, 22] = 1
-    torch.testing.assert_close(convolve(image, delta), image)
-
-
-def test_good_size():
-    def smooth(n):
-        for prime in (2, 3, 5):
-            while n % prime == 0:
-                n //= prime
-        return n == 1
-
-    good = [n for n in range(2, 700, 2) if smooth(n)]
-    for n in range(1, 600):
-        assert good_size(n) == next(g for g in good if g >= n)
 
 
 def points(npix, places, fluxes):

@@ -9,7 +9,7 @@ import torch
 
 from casa_ddpm import arrays, measures, simulator, sky
 from casa_ddpm.dirty import Beam
-from casa_ddpm.peel import convolve
+from casa_ddpm.fourier import convolve
 from casa_ddpm.psf import ellipse, smooth
 from casa_ddpm.simulator import (
     CAP,

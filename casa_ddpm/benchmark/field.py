@@ -16,8 +16,8 @@ from casa_ddpm.benchmark import tables
 from casa_ddpm.benchmark.protocols import PROTOCOLS
 from casa_ddpm.benchmark.whiteness import large_scale_power
 from casa_ddpm.dirty import FWHM, DirtyImage
+from casa_ddpm.fourier import convolve
 from casa_ddpm.matching import PART, RADIUS
-from casa_ddpm.peel import convolve
 from casa_ddpm.sky import Components
 from casa_ddpm.uv import Observation
 from casa_ddpm.uv import dirty as dirty_image

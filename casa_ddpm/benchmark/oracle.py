@@ -16,8 +16,8 @@ from astropy.table import Table
 from casa_ddpm.benchmark.accuracy import POSITION
 from casa_ddpm.benchmark.field import EXACT, Field
 from casa_ddpm.benchmark.peaks import find_peaks
+from casa_ddpm.fourier import convolve
 from casa_ddpm.matching import RADIUS
-from casa_ddpm.peel import convolve
 from casa_ddpm.simulator import draw_sky
 from casa_ddpm.sky import points
 
