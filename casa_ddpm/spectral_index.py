@@ -9,10 +9,14 @@ from astropy.table import QTable
 from casa_ddpm import noise
 from casa_ddpm.dirty import FWHM, DirtyImage
 from casa_ddpm.fourier import good_size
+from casa_ddpm.power_law import PowerLaws
 from casa_ddpm.wideband import Wideband
 
 #: How steep a spectrum may be: deviation of a spectral index about 0, before the data speak.
 _STEEPEST = 5.0
+#: Deviation of spectral indices of most sources.
+_TYPICAL = 1.5
+_TINY = np.finfo(float).tiny
 #: Fourier modes at a time, and the share of the largest below which one holds no data.
 _MODES, _EMPTY = 20_000, 1e-6
 
@@ -35,9 +39,9 @@ def add_spectral_indices(sources: QTable, dirty: DirtyImage, band: Wideband) -> 
     Returns
     -------
     QTable
-        With the columns alpha and alpha_err: d log flux / d log frequency at the middle of the
-        band, where flux is apparent, and its standard error. Where the data tell nothing they are
-        0 and 5.
+        With the columns alpha, d log flux / d log frequency of the apparent flux, and alpha_err,
+        its standard error; where the data tell nothing they are 0 and 5. And fluxes are those of
+        a power law at the middle of the band instead of its mean, for a band evenly filled.
     """
     table, taylor = sources.copy(), band.taylor
     flux, error = (np.asarray(table[name].value, float) for name in ("flux", "flux_err"))
@@ -53,10 +57,37 @@ def add_spectral_indices(sources: QTable, dirty: DirtyImage, band: Wideband) -> 
         part, doubt = _amplitudes(table, dirty, data, taylor.kernels[t][[0, t]], sigma)
         slope += slopes[t] * part
         variance += slopes[t] ** 2 * doubt
-    alpha = slope * (1 + taylor.centre) / flux
-    own = np.sqrt(variance) * (1 + taylor.centre) / flux
-    table["alpha"] = alpha * u.dimensionless_unscaled
-    table["alpha_err"] = np.hypot(own, alpha * error / flux) * u.dimensionless_unscaled
+    middle = 1 + taylor.centre
+    line = slope * middle / flux
+    doubt = np.hypot(np.sqrt(variance) * middle / flux, line * error / flux)
+    return _as_power_laws(table, line, doubt, np.sqrt(taylor.kernels[1, 1].max()) / middle)
+
+
+def _as_power_laws(table: QTable, slope: np.ndarray, doubt: np.ndarray, width: float) -> QTable:
+    """A table with indices, and with fluxes at the middle of the band instead of the mean.
+
+    Parameters
+    ----------
+    table : QTable
+    slope, doubt : ndarray, shape (n,)
+        Of the line through a spectrum, over the mean and per unit of frequency; its error.
+    width : float
+        Standard deviation of the frequencies over their mean.
+    """
+    laws = PowerLaws(width)
+    alpha = laws.index(slope)
+    alpha_err = np.minimum(doubt * laws.stretch(alpha), _STEEPEST)
+    table["alpha"], table["alpha_err"] = alpha, alpha_err
+    # A spectrum that is not known is no reason to change a flux, but to doubt it.
+    share = _TYPICAL**2 / (_TYPICAL**2 + alpha_err**2)
+    likely, unsure = share * alpha, np.sqrt(share) * alpha_err
+    flux, error = (np.asarray(table[name].value, float) for name in ("flux", "flux_err"))
+    more = np.hypot(1, laws.steepness(likely) * unsure * flux / np.maximum(error, _TINY))
+    mean = laws.mean(likely)
+    for name in ("flux_lo", "flux_hi"):
+        table[name] = (table["flux"] + more * (table[name] - table["flux"])) / mean
+    table["flux_err"] = more * table["flux_err"] / mean
+    table["flux"] = table["flux"] / mean
     return table
 
 
@@ -80,7 +111,7 @@ def _amplitudes(
     flux = np.asarray(sources["flux"].value, float)
     own = kernels[1][tuple(n // 2 for n in data.shape)]
     # As much of a source's flux as there is the source.
-    width = _STEEPEST * np.maximum(np.abs(flux * sources["prob"]), np.finfo(float).tiny)
+    width = _STEEPEST * np.maximum(np.abs(flux * sources["prob"]), _TINY)
     scale = sigma**2 / own
     inverse = np.linalg.inv(np.eye(len(width)) + np.outer(width, width) * normal / scale)
     found = width * (inverse @ (width * (right - mean @ flux))) / scale

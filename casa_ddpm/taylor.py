@@ -22,6 +22,8 @@ from casa_ddpm.fourier import convolve
 
 #: Least width of the band, the deviation of its frequencies over their mean, to tell a spectrum.
 _NARROWEST = 1e-4
+#: Furthest that the reference frequency may be from its middle, in units of that width.
+_FAR = 10
 
 
 class Taylor:
@@ -40,7 +42,8 @@ class Taylor:
     Raises
     ------
     ValueError
-        If the number of images is even, or the band too narrow for so many terms.
+        If the number of images is even, the band too narrow for so many terms or the reference
+        frequency far outside of it.
     """
 
     def __init__(self, psfs: np.ndarray) -> None:
@@ -57,8 +60,15 @@ class Taylor:
             factor = np.zeros((n, n))
         # The rms of each polynomial over the band.
         if (np.diag(factor) < 0.5 * _NARROWEST**step).any():
-            raise ValueError(f"nterms must be no more than the width of the band can tell, got {n}")
+            raise ValueError(
+                f"nterms must be no more than the width of the band (spw) can tell, got {n}"
+            )
         self.basis = np.linalg.inv(factor / np.diag(factor))
+        if n > 1 and abs(self.centre) > _FAR * factor[1, 1]:
+            raise ValueError(
+                f"reffreq must be no further from the band than {_FAR} times its width, got one of "
+                f"{1 / (1 + self.centre):.3g} times its frequency"
+            )
 
     def __len__(self) -> int:
         return len(self.basis)

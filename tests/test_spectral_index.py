@@ -24,7 +24,8 @@ def table(fluxes, places=PLACES, sizes=0.0, prob=1.0):
     sizes = np.broadcast_to(sizes, y.shape)
     return QTable(
         {
-            "x": x * u.pix, "y": y * u.pix, "flux": fluxes * u.Jy, "flux_err": 0 * fluxes * u.Jy,
+            "x": x * u.pix, "y": y * u.pix, "flux": fluxes * u.Jy, "flux_err": 1e-9 * fluxes * u.Jy,
+            "flux_lo": fluxes * u.Jy, "flux_hi": fluxes * u.Jy,
             "prob": np.broadcast_to(prob, y.shape), "resolved": sizes > 0,
             "major": sizes * u.arcsec, "minor": sizes * u.arcsec, "pa": np.zeros(len(y)) * u.deg,
         }
@@ -50,15 +51,18 @@ def modelled(band, visibilities, flux=FLUXES):
     return dirty, SimpleNamespace(taylor=band.taylor, left=left, skies=skies)
 
 
-@pytest.mark.parametrize("tilt", [0.0, 5.0])
-def test_without_noise_indices_are_those_of_the_spectra(tilt):
-    """At the middle of the band, wherever the reference frequency is."""
+@pytest.mark.parametrize(("tilt", "error"), [(0.0, 0.03), (5.0, 0.1)])
+def test_without_noise_indices_are_those_of_the_spectra(tilt, error):
+    """At the middle of the band, wherever the reference frequency is; best if evenly filled."""
     band = Band(tilt=tilt)
     dirty, wide = modelled(band, band.sources(PLACES, FLUXES, INDICES) + band.noise(1e-5))
-    mean, slope = terms(band)
+    mean, _ = terms(band)
     found = add_spectral_indices(table(mean), dirty, wide)
-    assert np.allclose(found["alpha"], (1 + band.taylor.centre) * slope / mean, atol=0.02)
-    assert found["alpha_err"].max() < 0.05 and np.abs(found["alpha"] - INDICES).max() < 0.2
+    assert np.allclose(found["alpha"], INDICES, atol=error)
+    assert found["alpha_err"].max() < 0.05
+    at_middle = FLUXES * (1 + band.taylor.centre) ** INDICES
+    assert np.allclose(found["flux"].value, at_middle, rtol=error / 10)
+    assert np.abs(mean / at_middle - 1).max() > 0.01
 
 
 def test_errors_hold_what_they_say():
@@ -67,9 +71,9 @@ def test_errors_hold_what_they_say():
     for _ in range(60):
         visibilities = band.sources(PLACES, flux, INDICES) + band.noise(1e-4)
         dirty, wide = modelled(band, visibilities, flux)
-        mean, slope = terms(band, flux)
+        mean, _ = terms(band, flux)
         found = add_spectral_indices(table(mean), dirty, wide)
-        away.extend((found["alpha"] - slope / mean) / found["alpha_err"])
+        away.extend((found["alpha"] - INDICES) / found["alpha_err"])
     away = np.abs(np.array(away, float))
     assert 0.60 < np.mean(away < 1) < 0.76 and 0.91 < np.mean(away < 2) < 0.985
 
@@ -79,11 +83,11 @@ def test_where_the_data_tell_nothing_the_error_says_so():
     band = Band()
     dirty, wide = modelled(band, band.sources(PLACES, FLUXES, INDICES) + band.noise(0.05))
     faint = add_spectral_indices(table(1e-4 * FLUXES), dirty, wide)
-    assert np.allclose(faint["alpha_err"], 5, rtol=0.01) and np.abs(faint["alpha"]).max() < 0.1
+    assert np.allclose(faint["alpha_err"], 5, rtol=0.02) and np.abs(faint["alpha"]).max() < 0.1
     mean, _ = terms(band)
     certain = add_spectral_indices(table(mean[:3], PLACES[:3]), dirty, wide)
     ghost = add_spectral_indices(table(mean, prob=np.array([1, 1, 1, 1e-6])), dirty, wide)
-    assert np.allclose(certain["alpha_err"], ghost["alpha_err"][:3], rtol=1e-3)
+    assert np.allclose(certain["alpha_err"], ghost["alpha_err"][:3], rtol=0.05)
 
 
 def test_overlaps_are_sums_over_the_visibilities():

@@ -57,3 +57,12 @@ def test_a_single_frequency_has_no_slope():
     with pytest.raises(ValueError, match="psfs must be an odd number of images, got 2"):
         Taylor(psfs[:2])
     assert len(Taylor(psfs[:1])) == 1
+
+
+def test_a_reference_frequency_far_from_the_band_is_refused():
+    """Its powers can no longer be told from each other."""
+    band = Band(low=0.9, high=1.1)
+    step = (band.frequency / 20 - 1)[:, None] ** np.arange(3)
+    psfs = np.stack([p * band.psfs[0] for p in step.mean(0)])
+    with pytest.raises(ValueError, match="reffreq must be no further from the band than 10 times"):
+        Taylor(psfs)

@@ -14,8 +14,9 @@ from casatasks.private.imagerhelpers.imager_parallel_continuum import (
 )
 from casatasks.private.imagerhelpers.imager_return_dict import ImagingDict
 from casatasks.private.imagerhelpers.input_parameters import ImagerParameters
-from casatools import synthesisutils, table
+from casatools import quanta, synthesisutils, table
 
+from casa_ddpm import primary_beam
 from casa_ddpm.casa import outliers
 from casa_ddpm.casa.automask import update_mask
 from casa_ddpm.casa.complaints import readable, shaping, words
@@ -40,7 +41,7 @@ from casa_ddpm.casa.parameters import (
 )
 from casa_ddpm.casa.quantities import check_quantities
 from casa_ddpm.casa.regions import check_regions, why_empty
-from casa_ddpm.casa.sensitivity import thermal_noise
+from casa_ddpm.casa.sensitivity import PLAIN, thermal_noise
 from casa_ddpm.casa.visibilities import check_data, falls_back, most_fields
 from casa_ddpm.dirty import DirtyImage
 from casa_ddpm.frame import check_cell
@@ -163,11 +164,24 @@ class VisibilityImager:
         if self.only_dirty:
             return planes
         thermal = self._thermal = thermal_noise(self.parameters, self._records)
-        shift = 1 + (self.taylor().centre if self.names.terms else 0.0)
-        return [
-            plane and replace(plane, thermal=thermal, freq=plane.freq and plane.freq * shift)
-            for plane in planes
-        ]
+        planes = [plane and replace(plane, thermal=thermal) for plane in planes]
+        if not self.names.terms:
+            return planes
+        return [plane and self._at_middle(plane) for plane in planes]
+
+    def _at_middle(self, plane: DirtyImage) -> DirtyImage:
+        """The first Taylor term's image as one of the frequency that is the band's mean."""
+        ratio, given = 1 + self.taylor().centre, self.parameters["reffreq"]
+        if not self._by_cube():
+            pb = plane.pb
+            if pb is not None and self.parameters["gridder"] in PLAIN:
+                pb = primary_beam.at_frequency(pb, ratio)
+            return replace(plane, freq=plane.freq and plane.freq * ratio, pb=pb)
+        # CASA's terms of a cube are about `reffreq`, which their headers do not say.
+        tool = quanta()
+        freq = tool.convert(given, "Hz")["value"] if given != "" else plane.freq
+        tool.done()
+        return replace(plane, freq=freq and freq * ratio)
 
     def taylor(self) -> Taylor:
         """The Taylor terms of the band, as the images .psf.tt0, ... have them."""
@@ -437,10 +451,10 @@ class VisibilityImager:
                 )
             return
         for switch, suffix in (("calcpsf", ".psf"), ("calcres", ".residual")):
-            path = self.names.path(suffix)
             needed = not self.only_dirty or nothing or (switch == "calcpsf" and p["calcres"])
-            if not p[switch] and not os.path.isdir(path) and needed:
-                raise FileNotFoundError(f"{switch}=False needs {path!r}, which does not exist")
+            for path in self.names.paths(suffix) if needed and not p[switch] else ():
+                if not os.path.isdir(path):
+                    raise FileNotFoundError(f"{switch}=False needs {path!r}, which does not exist")
 
 
 def _varies(plane: DirtyImage) -> bool:

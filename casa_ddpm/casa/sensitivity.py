@@ -16,7 +16,7 @@ from casa_ddpm.casa.parameters import CONTINUUM
 from casa_ddpm.casa.thermal import scatter
 
 #: Gridders whose image has one noise throughout.
-_PLAIN = ("standard", "gridft", "ft", "wproject", "wprojectft")
+PLAIN = ("standard", "gridft", "ft", "wproject", "wprojectft")
 
 
 def thermal_noise(parameters: dict, records: Callable[..., ImagerParameters]) -> float | None:
@@ -37,7 +37,7 @@ def thermal_noise(parameters: dict, records: Callable[..., ImagerParameters]) ->
         for that.
     """
     p = parameters
-    one = p["gridder"] in _PLAIN or (p["gridder"] == "widefield" and p["facets"] == 1)
+    one = p["gridder"] in PLAIN or (p["gridder"] == "widefield" and p["facets"] == 1)
     plain = one and p["specmode"] in (*CONTINUUM, "mvc")
     if not plain or p["stokes"] != "I" or p["parallel"]:
         return None
