@@ -45,9 +45,18 @@ def match(
     near = np.flatnonzero(KDTree(true).query(found)[0] <= radius)
     near_true = np.flatnonzero(KDTree(found).query(true)[0] <= radius)
     squares = ((found[near, None] - true[None, near_true]) ** 2).sum(axis=-1)
+    rows, columns = assign(squares, radius)
+    return near[rows], near_true[columns]
+
+
+def assign(squares: np.ndarray, radius: float) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs within a radius, by a table of squared distances (K, M): rows and columns, (n,) each.
+
+    Their sum is least, an unmatched pair counting radius squared.
+    """
     rows, columns = linear_sum_assignment(np.minimum(squares, radius**2))
     close = squares[rows, columns] <= radius**2
-    return near[rows[close]], near_true[columns[close]]
+    return rows[close], columns[close]
 
 
 def match_reaches(

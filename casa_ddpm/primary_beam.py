@@ -54,9 +54,9 @@ def at_frequency(pb: np.ndarray, ratio: float) -> np.ndarray:
     ratio : float
     """
     known, places = _known(pb), np.indices(pb.shape, float).reshape(2, -1)
-    away = places - _middle(known)
+    middle = _middle(known)
     there = ndimage.map_coordinates(
-        known, _middle(known) + ratio * away, order=1, mode="constant", cval=np.nan
+        known, middle + ratio * (places - middle), order=1, mode="constant", cval=np.nan
     ).reshape(pb.shape)
     # Where that is outside of the image, or of the beam: a Gaussian of this slope.
     steep = _index(known, places).reshape(pb.shape)

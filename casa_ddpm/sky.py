@@ -77,11 +77,17 @@ def points(position: np.ndarray, flux: np.ndarray) -> Components:
 
 def gaussians(position, flux, major, minor, pa) -> Components:
     """Elliptical Gaussians of FWHM `major`, `minor` [beam] at `pa` [rad, from +y to -x]."""
+    shape = covariances(major, minor, pa)
+    return Components(np.asarray(position), np.asarray(flux), shape, np.arange(len(flux)))
+
+
+def covariances(major, minor, pa) -> np.ndarray:
+    """Covariances (y, x) of Gaussians of FWHM `major`, `minor`, `pa` as above, (n, 2, 2)."""
     along = np.stack([np.cos(pa), -np.sin(pa)], -1)
     across = np.stack([np.sin(pa), np.cos(pa)], -1)
     shape = np.asarray(major)[:, None, None] ** 2 * along[:, :, None] * along[:, None]
     shape = shape + np.asarray(minor)[:, None, None] ** 2 * across[:, :, None] * across[:, None]
-    return Components(np.asarray(position), np.asarray(flux), shape * _UNIT, np.arange(len(flux)))
+    return shape * _UNIT
 
 
 def _turn(offsets: np.ndarray, rng: np.random.Generator) -> np.ndarray:

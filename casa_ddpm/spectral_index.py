@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from astropy import units as u
 from astropy.table import QTable
 
-from casa_ddpm import noise
-from casa_ddpm.dirty import FWHM, DirtyImage
-from casa_ddpm.fourier import good_size
+from casa_ddpm import noise, sky
+from casa_ddpm.dirty import DirtyImage
+from casa_ddpm.likelihood import Likelihood
 from casa_ddpm.power_law import PowerLaws
 from casa_ddpm.wideband import Wideband
 
@@ -60,7 +61,7 @@ def add_spectral_indices(sources: QTable, dirty: DirtyImage, band: Wideband) -> 
     middle = 1 + taylor.centre
     line = slope * middle / flux
     doubt = np.hypot(np.sqrt(variance) * middle / flux, line * error / flux)
-    return _as_power_laws(table, line, doubt, np.sqrt(taylor.kernels[1, 1].max()) / middle)
+    return _as_power_laws(table, line, doubt, np.sqrt(taylor.power[1]) / middle)
 
 
 def _as_power_laws(table: QTable, slope: np.ndarray, doubt: np.ndarray, width: float) -> QTable:
@@ -127,17 +128,17 @@ def _overlaps(
     """
     weight, wave, transfer, image = _modes(data, kernels)
     y, x = (np.asarray(sources[axis].value, float) for axis in ("y", "x"))
-    yy, yx, xx = _covariances(sources, dirty.cell)
+    (yy, yx), (_, xx) = np.moveaxis(_covariances(sources, dirty.cell), 0, -1)
     overlaps, right = np.zeros((len(kernels), len(x), len(x))), np.zeros(len(x))
     for first in range(0, len(weight), _MODES):
         part = slice(first, first + _MODES)
         v, h = wave[:, part]
         widths = np.outer(yy, v * v) + 2 * np.outer(yx, v * h) + np.outer(xx, h * h)
         phases = np.outer(y, v) + np.outer(x, h)
-        sky = np.exp(-2j * np.pi * phases - 2 * np.pi**2 * widths)
-        right += (sky.conj() @ (weight[part] * image[part])).real
+        modes = np.exp(-2j * np.pi * phases - 2 * np.pi**2 * widths)
+        right += (modes.conj() @ (weight[part] * image[part])).real
         for sums, shown in zip(overlaps, transfer[:, part], strict=True):
-            sums += ((sky * (weight[part] * shown)) @ sky.conj().T).real
+            sums += ((modes * (weight[part] * shown)) @ modes.conj().T).real
     return overlaps, right
 
 
@@ -154,35 +155,23 @@ def _modes(data: np.ndarray, kernels: np.ndarray):
         Of the kernels.
     image : ndarray of complex, shape (m,)
     """
-    ny, nx = data.shape
-    shape = good_size(2 * ny), good_size(2 * nx)
-    centred = np.zeros((len(kernels), *shape))
-    centred[:, :ny, :nx] = kernels
-    centred = np.roll(centred, (-(ny // 2), -(nx // 2)), (1, 2))
-    transfer, image = np.fft.rfft2(centred).real, np.fft.rfft2(data, s=shape)
+    likelihoods = [Likelihood(torch.from_numpy(kernel), 1.0) for kernel in kernels]
+    transfer = np.stack([each.transfer.numpy() for each in likelihoods])
+    rows, columns = likelihoods[0].shape
+    image = np.fft.rfft2(data, s=(rows, columns))
     # What rfft2 keeps of the inner columns stands for two.
     weight = np.full(image.shape, 2.0)
     weight[:, [0, -1]] = 1.0
-    weight /= shape[0] * shape[1]
-    wave = np.meshgrid(np.fft.fftfreq(shape[0]), np.fft.rfftfreq(shape[1]), indexing="ij")
+    weight /= rows * columns
+    wave = np.meshgrid(np.fft.fftfreq(rows), np.fft.rfftfreq(columns), indexing="ij")
     kept = np.abs(transfer[1]) > _EMPTY * transfer[1].max()
     return weight[kept], np.array(wave)[:, kept], transfer[:, kept], image[kept]
 
 
 def _covariances(sources: QTable, cell: float) -> np.ndarray:
-    """Covariances yy, yx, xx of sources [pixel^2], 0 of points, shape (3, n)."""
+    """Covariances (y, x) of sources [pixel^2], 0 of points, shape (n, 2, 2)."""
     wide = np.asarray(sources["resolved"], bool)
     major, minor = (
-        np.where(wide, sources[name].to_value(u.arcsec), 0) / (FWHM * cell)
-        for name in ("major", "minor")
+        np.where(wide, sources[axis].to_value(u.arcsec), 0) / cell for axis in ("major", "minor")
     )
-    angle = sources["pa"].to_value(u.rad)
-    c, s = np.cos(angle), np.sin(angle)
-    # East is -x.
-    return np.array(
-        [
-            major**2 * c**2 + minor**2 * s**2,
-            -(major**2 - minor**2) * c * s,
-            major**2 * s**2 + minor**2 * c**2,
-        ]
-    )
+    return sky.covariances(major, minor, sources["pa"].to_value(u.rad))

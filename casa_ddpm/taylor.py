@@ -38,6 +38,8 @@ class Taylor:
     ----------
     basis : ndarray, shape (n, n)
         p_t(w) is the sum of basis[t, s] w^s; unit lower triangular.
+    power : ndarray, shape (n,)
+        Mean square of each polynomial over the band: what a unit point of its spectrum shows.
 
     Raises
     ------
@@ -63,7 +65,7 @@ class Taylor:
             raise ValueError(
                 f"nterms must be no more than the width of the band (spw) can tell, got {n}"
             )
-        self.basis = np.linalg.inv(factor / np.diag(factor))
+        self.basis, self.power = np.linalg.inv(factor / np.diag(factor)), np.diag(factor) ** 2
         if n > 1 and abs(self.centre) > _FAR * factor[1, 1]:
             raise ValueError(
                 f"reffreq must be no further from the band than {_FAR} times its width, got one of "

@@ -90,8 +90,7 @@ class Wideband:
 
     def _fit(self, t: int) -> None:
         """Fit a term to what the data say of it, and take what has changed from what is left."""
-        kernel = self.taylor.kernels[t, t]
-        own = kernel[tuple(n // 2 for n in kernel.shape)]
+        kernel, own = self.taylor.kernels[t, t], self.taylor.power[t]
         sigma = noise.rms(self.left[t], self._dirty.valid) / own
         # A slope is in proportion to the flux, on however many pixels that is.
         width = STEEP * self._share * np.abs(self.skies[0])

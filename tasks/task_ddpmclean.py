@@ -227,7 +227,7 @@ def _found(imager, planes: Sequence[DirtyImage | None], *how) -> list[Reconstruc
         return reconstruct_cube(planes, *how)
     dirty = planes[0]
     assert dirty is not None  # an image without data is an error before
-    return [reconstruct_band(dirty, imager.taylor(), imager.left(), *how)]
+    return [reconstruct_band(dirty, imager.taylor, imager.left(), *how)]
 
 
 def _mask(imager, usemask: str) -> Callable[[], np.ndarray]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from functools import cached_property
 from types import TracebackType
 
 import numpy as np
@@ -14,7 +15,7 @@ from casatasks.private.imagerhelpers.imager_parallel_continuum import (
 )
 from casatasks.private.imagerhelpers.imager_return_dict import ImagingDict
 from casatasks.private.imagerhelpers.input_parameters import ImagerParameters
-from casatools import quanta, synthesisutils, table
+from casatools import synthesisutils, table
 
 from casa_ddpm import primary_beam
 from casa_ddpm.casa import outliers
@@ -39,7 +40,7 @@ from casa_ddpm.casa.parameters import (
     normal,
     tclean_defaults,
 )
-from casa_ddpm.casa.quantities import check_quantities
+from casa_ddpm.casa.quantities import check_quantities, quantity
 from casa_ddpm.casa.regions import check_regions, why_empty
 from casa_ddpm.casa.sensitivity import PLAIN, thermal_noise
 from casa_ddpm.casa.visibilities import check_data, falls_back, most_fields
@@ -171,20 +172,19 @@ class VisibilityImager:
 
     def _at_middle(self, plane: DirtyImage) -> DirtyImage:
         """The first Taylor term's image as one of the frequency that is the band's mean."""
-        ratio, given = 1 + self.taylor().centre, self.parameters["reffreq"]
+        ratio, given = 1 + self.taylor.centre, self.parameters["reffreq"]
         if not self._by_cube():
             pb = plane.pb
             if pb is not None and self.parameters["gridder"] in PLAIN:
                 pb = primary_beam.at_frequency(pb, ratio)
             return replace(plane, freq=plane.freq and plane.freq * ratio, pb=pb)
         # CASA's terms of a cube are about `reffreq`, which their headers do not say.
-        tool = quanta()
-        freq = tool.convert(given, "Hz")["value"] if given != "" else plane.freq
-        tool.done()
+        freq = quantity(given, "Hz") or plane.freq
         return replace(plane, freq=freq and freq * ratio)
 
+    @cached_property
     def taylor(self) -> Taylor:
-        """The Taylor terms of the band, as the images .psf.tt0, ... have them."""
+        """The Taylor terms of the band, as the images .psf.tt0, ... have them once made."""
         return Taylor(self.names.read(".psf"))
 
     def left(self) -> np.ndarray:

@@ -8,11 +8,10 @@ import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.table import QTable, Table
-from scipy.optimize import linear_sum_assignment
 from scipy.spatial import KDTree
 
 from casa_ddpm.compare.source_list import channels, places
-from casa_ddpm.matching import PART, RADIUS
+from casa_ddpm.matching import PART, RADIUS, assign
 
 #: What turns a median absolute deviation of Gaussian errors into their standard deviation.
 _ROBUST = 1.4826
@@ -154,9 +153,8 @@ def _assigned(near: Table, reach: float) -> tuple[np.ndarray, np.ndarray]:
     columns, column = np.unique(near["b"], return_inverse=True)
     squares = np.full((len(rows), len(columns)), 2 * reach**2)
     squares[row, column] = near["away"] ** 2
-    i, j = linear_sum_assignment(np.minimum(squares, reach**2))
-    close = squares[i, j] <= reach**2
-    return rows[i[close]], columns[j[close]]
+    i, j = assign(squares, reach)
+    return rows[i], columns[j]
 
 
 def offsets(origin: SkyCoord, place: SkyCoord) -> tuple[np.ndarray, np.ndarray]:
